@@ -1,0 +1,3 @@
+module pysimbind
+
+go 1.24

@@ -1,0 +1,134 @@
+package sim
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// Candidates is a batch of candidates and where their results go: all arrays are row-major, one
+// row a candidate, and belong to the caller.
+type Candidates struct {
+	Coeffs    []float64 // [n, NumCoeffs]
+	Overheads []float64 // [n, NumOverheads]
+	TTFT, E2E []float64 // [n, R]
+	Summary   []int64   // [n, SummaryColumns]
+	Detail    []int32   // [n, DetailRows, R], or nil
+}
+
+// Columns of Candidates.Summary.
+const (
+	SummaryOutcome = iota
+	SummarySteps
+	SummaryPeakKV
+	SummaryEngine
+	SummaryColumns
+)
+
+// Rows of Candidates.Detail.
+const (
+	DetailStatus = iota
+	DetailCached
+	DetailPreemptions
+	DetailRows
+)
+
+// RunBatch simulates n candidates on at most workers goroutines (0: one per processor).
+func (s *Simulator) RunBatch(n int, c *Candidates, engine Engine, workers int) error {
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	workers = min(workers, n)
+	if workers <= 1 {
+		for i := range n {
+			if err := s.runRow(i, c, engine); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return s.runParallel(n, c, engine, workers)
+}
+
+// rowsPerGrab is how many candidates a worker takes at a time: enough to make the shared counter
+// cheap, few enough to keep the workers evenly busy.
+const rowsPerGrab = 8
+
+func (s *Simulator) runParallel(n int, c *Candidates, engine Engine, workers int) error {
+	var (
+		next  atomic.Int64
+		group sync.WaitGroup
+		guard failures
+	)
+	for range workers {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			defer guard.recover()
+			for {
+				first := int(next.Add(rowsPerGrab)) - rowsPerGrab
+				for i := first; i < min(first+rowsPerGrab, n); i++ {
+					if err := s.runRow(i, c, engine); err != nil {
+						guard.set(err)
+						return
+					}
+				}
+				if first >= n {
+					return
+				}
+			}
+		}()
+	}
+	group.Wait()
+	if guard.panicked != nil {
+		panic(guard.panicked) // for the caller to recover: a panic on a worker would end the process
+	}
+	return guard.err
+}
+
+// failures keeps the first error and the first panic of a group of workers.
+type failures struct {
+	mu       sync.Mutex
+	err      error
+	panicked any
+}
+
+func (f *failures) set(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.err = err
+	}
+}
+
+func (f *failures) recover() {
+	if p := recover(); p != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.panicked = p
+	}
+}
+
+// runRow simulates candidate i of a batch.
+func (s *Simulator) runRow(i int, c *Candidates, engine Engine) error {
+	n := s.NumRequests()
+	var p Params
+	copy(p.Coeffs[:], c.Coeffs[i*NumCoeffs:])
+	copy(p.Overheads[:], c.Overheads[i*NumOverheads:])
+	r := Result{TTFT: c.TTFT[i*n : (i+1)*n], E2E: c.E2E[i*n : (i+1)*n]}
+	if c.Detail != nil {
+		row := c.Detail[i*DetailRows*n : (i+1)*DetailRows*n]
+		r.Status = row[DetailStatus*n : (DetailStatus+1)*n]
+		r.Cached = row[DetailCached*n : (DetailCached+1)*n]
+		r.Preemptions = row[DetailPreemptions*n : (DetailPreemptions+1)*n]
+	}
+	if err := s.Run(&p, engine, &r); err != nil {
+		return err
+	}
+	summary := c.Summary[i*SummaryColumns : (i+1)*SummaryColumns]
+	summary[SummaryOutcome] = int64(r.Outcome)
+	summary[SummarySteps] = r.Steps
+	summary[SummaryPeakKV] = r.PeakKVBlocks
+	summary[SummaryEngine] = int64(r.Engine)
+	return nil
+}

@@ -1,0 +1,153 @@
+package sim
+
+import "math"
+
+// blis is what the semantics blis-2025-07 needs of a workload and a configuration, shared by its
+// two engines and never written after newBLIS.
+type blis struct {
+	numRequests int
+	arrival     []int64 // ticks
+	input       []int64
+	output      []int64
+	maxSeqs     int64
+	budget      int64 // tokens a step
+	blockSize   int64
+	poolBlocks  int64
+	horizon     int64 // ticks
+
+	// generated is how many requests get an arrival event: none follows one beyond the horizon.
+	generated int
+
+	// prefixes is nil where no prompt can ever hit the cache.
+	prefixes  *prefixTable
+	promptIDs *Ragged
+	outputIDs *Ragged
+
+	// leapable: nothing known beforehand keeps the leap engine from being exact.
+	leapable bool
+}
+
+// maxStepTicks bounds one step (11 days): longer ones are reported as NonFinite, so that a wild
+// candidate cannot overflow the clock unseen.
+const maxStepTicks = 1e12
+
+// maxClock bounds the clock in the same way; far beyond any horizon one would ask for.
+const maxClock = int64(1) << 60
+
+func newBLIS(w *Workload, c Config) *blis {
+	n := len(w.ArrivalS)
+	b := &blis{
+		numRequests: n,
+		arrival:     make([]int64, n),
+		input:       append([]int64(nil), w.InputTokens...),
+		output:      append([]int64(nil), w.OutputTokens...),
+		maxSeqs:     c.MaxNumSeqs,
+		budget:      c.MaxNumBatchedTokens,
+		blockSize:   c.BlockSize,
+		poolBlocks:  c.NumGPUBlocks,
+		horizon:     horizonTicks(c.HorizonS),
+	}
+	for i, a := range w.ArrivalS {
+		b.arrival[i] = int64(math.Round(a * microsPerSecond))
+	}
+	if b.poolBlocks == 0 {
+		b.poolBlocks = b.blocksEver()
+	}
+	b.generated = b.countGenerated()
+	if c.EnablePrefixCaching && w.PromptIDs != nil {
+		b.promptIDs, b.outputIDs = w.PromptIDs.clone(), w.OutputIDs.clone()
+		b.prefixes = newPrefixTable(b.promptIDs, b.outputIDs, c.BlockSize)
+	}
+	b.leapable = b.provablyLeapable()
+	return b
+}
+
+func (r *Ragged) clone() *Ragged {
+	if r == nil {
+		return nil
+	}
+	return &Ragged{append([]int64(nil), r.Offsets...), append([]int32(nil), r.IDs...)}
+}
+
+func horizonTicks(s float64) int64 {
+	t := s * microsPerSecond
+	if t >= float64(maxClock) {
+		return maxClock
+	}
+	return int64(math.Round(t))
+}
+
+// blocksEver is how many blocks could be taken if none were ever used twice: a pool of that size
+// acts like an unlimited one.
+func (b *blis) blocksEver() int64 {
+	var sum int64
+	for i := range b.input {
+		sum += b.blocksHeld(i)
+	}
+	return sum
+}
+
+// blocksHeld is the most that request i ever holds: its prompt, and a slot for every output.
+func (b *blis) blocksHeld(i int) int64 {
+	return (b.input[i] + b.output[i] + b.blockSize - 1) / b.blockSize
+}
+
+// countGenerated mirrors the original's arrival generator: it stops before a request when the
+// previous arrival is at or beyond the horizon, and after one that is beyond it.
+func (b *blis) countGenerated() int {
+	for i, a := range b.arrival {
+		if i > 0 && b.arrival[i-1] >= b.horizon {
+			return i
+		}
+		if a > b.horizon {
+			return i + 1
+		}
+	}
+	return b.numRequests
+}
+
+// overheads are a candidate's, truncated to ticks as the original does.
+type overheads struct {
+	token  int64 // vllm + schedule + update: from the end of a step to the token's delivery
+	period int64 // queue + schedule + update: from the end of a step to the next one
+}
+
+// truncateOverheads is not ok where an overhead is as unbelievable as a step of maxStepTicks.
+func truncateOverheads(o *[NumOverheads]float64) (over overheads, ok bool) {
+	for _, v := range o {
+		if !(v > -maxStepTicks && v < maxStepTicks) {
+			return overheads{}, false
+		}
+	}
+	s, u := int64(o[scheduleTime]), int64(o[updateTime])
+	return overheads{token: int64(o[vllmOverhead]) + s + u, period: int64(o[queueOverhead]) + s + u}, true
+}
+
+// stepTicks truncates a step time toward zero; ok is false where it is no number of ticks.
+func stepTicks(seconds float64) (ticks int64, ok bool) {
+	t := seconds * microsPerSecond
+	if !(t > -maxStepTicks && t < maxStepTicks) {
+		return 0, false
+	}
+	return int64(t), true
+}
+
+// clear gives every request the result of one that never arrived.
+func (r *Result) clear() {
+	nan := math.NaN()
+	for i := range r.TTFT {
+		r.TTFT[i], r.E2E[i] = nan, nan
+	}
+	for i := range r.Status {
+		r.Status[i] = int32(NotArrived)
+	}
+	clear(r.Cached)
+	clear(r.Preemptions)
+	r.Outcome, r.Steps, r.PeakKVBlocks = OK, 0, 0
+}
+
+func (r *Result) setStatus(i int, s Status) {
+	if r.Status != nil {
+		r.Status[i] = int32(s)
+	}
+}

@@ -1,0 +1,258 @@
+package sim
+
+import (
+	"math"
+	"slices"
+)
+
+// provablyLeapable tells what is known before the first candidate: whether nothing but the length
+// of a step and the order of arrivals decides what happens next. That holds when
+//   - requests arrive in order, no two in the same tick (of two that find the server idle, each would
+//     start a chain of steps of its own);
+//   - every prompt has a token (an empty one may never progress);
+//   - every running request can decode in every step: the budget covers max_num_seqs;
+//   - no prompt can hit the prefix cache;
+//   - whatever is running, the pool has blocks for all of it, so that no allocation fails;
+//   - blocks are of a usual size (kvDemand keeps a counter for each position in one).
+//
+// What is known only during a run (the horizon, a step that is no number) makes runLeap give up.
+func (b *blis) provablyLeapable() bool {
+	for i := range b.arrival {
+		if b.input[i] == 0 || i > 0 && b.arrival[i] <= b.arrival[i-1] {
+			return false
+		}
+	}
+	seats := min(b.maxSeqs, int64(b.numRequests))
+	return b.generated == b.numRequests && seats <= b.budget && b.prefixes == nil &&
+		b.blockSize <= maxLeapBlock && b.largestDemand(int(seats)) <= b.poolBlocks
+}
+
+// maxLeapPeriod (19 hours) times maxTokens steps do not overflow the clock.
+const maxLeapPeriod = int64(1) << 36
+
+// maxLeapBlock is far above the block sizes that vLLM offers.
+const maxLeapBlock = 4096
+
+// largestDemand is the number of blocks that the seats hungriest requests hold together.
+func (b *blis) largestDemand(seats int) int64 {
+	held := make([]int64, b.numRequests)
+	for i := range held {
+		held[i] = b.blocksHeld(i)
+	}
+	slices.Sort(held)
+	var sum int64
+	for _, n := range held[len(held)-seats:] {
+		sum += n
+	}
+	return sum
+}
+
+// leapScratch is what a run needs beside its result; it is reused, so that a run allocates nothing.
+type leapScratch struct {
+	finishing finishList
+	ties      tieHeap
+	phases    []int64 // see kvDemand
+}
+
+func newLeapScratch(b *blis) *leapScratch {
+	seats := min(b.maxSeqs, int64(b.numRequests))
+	return &leapScratch{
+		finishing: make(finishList, 0, seats),
+		ties:      newTieHeap(b),
+		phases:    make([]int64, b.blockSize),
+	}
+}
+
+// blisLeap is the state of one run between two events.
+type blisLeap struct {
+	*blis
+	r         *Result
+	coeffs    *[NumCoeffs]float64
+	over      overheads
+	finishing *finishList
+	ties      *tieHeap
+	kv        kvDemand
+
+	now     int64 // tick of the next step, while requests are running
+	steps   int64 // steps executed; the number of the next one
+	arrived int   // requests [head, arrived) are the queue
+	head    int
+	running int64
+
+	decodeFor   int64 // the batch size that decodeTicks belongs to
+	decodeTicks int64
+}
+
+// runLeap simulates one candidate from event to event: an arrival that may be admitted, a
+// completion. In between, all steps have the same length. It returns false, with r unfinished,
+// where it cannot prove that it gives what the reference engine would.
+func (b *blis) runLeap(p *Params, sc *leapScratch, r *Result) bool {
+	over, ok := truncateOverheads(&p.Overheads)
+	if !ok {
+		return false
+	}
+	run := blisLeap{
+		blis: b, r: r, coeffs: &p.Coeffs, over: over,
+		finishing: &sc.finishing, ties: &sc.ties, decodeFor: -1,
+	}
+	sc.finishing = sc.finishing[:0]
+	sc.ties.reset()
+	run.kv.reset(b.blockSize, sc.phases)
+	r.Outcome, r.PeakKVBlocks = OK, 0
+	for run.arrived < b.numRequests {
+		// Idle: the next arrival starts a step at once, whatever was left waiting.
+		run.now = b.arrival[run.arrived]
+		run.arrived++
+		if !run.busyPeriod() {
+			return false
+		}
+	}
+	r.Steps, r.PeakKVBlocks, r.Engine = run.steps, run.kv.peak, Leap
+	run.finish()
+	return true
+}
+
+// busyPeriod runs until the server is idle again.
+func (run *blisLeap) busyPeriod() bool {
+	for {
+		if !run.prefillStep() {
+			return false
+		}
+		for run.running > 0 {
+			run.deliver()
+			if run.admissible() {
+				break
+			}
+			if !run.leap() {
+				return false
+			}
+		}
+		if run.running == 0 {
+			return true
+		}
+	}
+}
+
+// deliver puts the arrivals that precede the next step into the queue.
+func (run *blisLeap) deliver() {
+	if run.arrived == run.numRequests || run.arrival[run.arrived] > run.now {
+		return
+	}
+	run.ties.wait(run.now)
+	for run.arrived < run.numRequests && run.arrival[run.arrived] < run.now {
+		run.arrived++
+	}
+	if run.arrived < run.numRequests && run.arrival[run.arrived] == run.now && run.ties.arrivalFirst() {
+		run.arrived++
+	}
+}
+
+func (run *blisLeap) admissible() bool {
+	return run.head < run.arrived && run.running < run.maxSeqs && run.running < run.budget
+}
+
+// prefillStep executes one step that admits what the budget and the seats allow.
+func (run *blisLeap) prefillStep() bool {
+	b := batch{decodes: run.running}
+	first := run.head
+	for budget := run.budget - run.running; budget > 0 && run.head < run.arrived && run.running < run.maxSeqs; run.head++ {
+		n := run.input[run.head]
+		budget -= n
+		b.numChunks++
+		b.prefill += n
+		b.maxChunk = max(b.maxChunk, n)
+		run.running++
+	}
+	ticks, ok := run.ticks(stepSeconds(run.coeffs, b))
+	if !ok || run.now > run.horizon || run.now < -maxClock {
+		return false
+	}
+	tokenTick := run.now + ticks + run.over.token
+	leaving := int64(0) // blocks of those whose first token is their last
+	for i := first; i < run.head; i++ {
+		ttft := run.latency(i, tokenTick)
+		run.r.TTFT[i] = ttft
+		if run.output[i] <= 1 {
+			run.r.E2E[i] = ttft
+			run.running--
+			leaving += run.kv.blocks(run.input[i])
+			continue
+		}
+		run.finishing.insert(finish{run.steps + run.output[i] - 1, i})
+		run.kv.join(run.input[i] - run.steps)
+	}
+	if leaving > 0 {
+		run.kv.sample(run.steps, leaving)
+	}
+	run.executed(1, ticks, tokenTick)
+	return true
+}
+
+// leap executes decode steps up to the next completion, or until an arrival precedes the next step.
+func (run *blisLeap) leap() bool {
+	if run.decodeFor != run.running {
+		ticks, ok := run.ticks(decodeSeconds(run.coeffs, run.running))
+		if !ok {
+			return false
+		}
+		run.decodeFor, run.decodeTicks = run.running, ticks
+	}
+	k := run.finishing.soonest() - run.steps + 1
+	period := run.decodeTicks + run.over.period
+	if period > 0 && run.arrived < run.numRequests {
+		// The steps before that arrival; at least this one, which deliver has let go first.
+		k = min(k, (run.arrival[run.arrived]-run.now-1)/period+1)
+	}
+	if period > maxLeapPeriod || period < -maxLeapPeriod {
+		return false
+	}
+	last := run.now + (k-1)*period
+	if last > run.horizon || last < -maxClock {
+		return false
+	}
+	run.now = last
+	run.executed(k, run.decodeTicks, last+run.decodeTicks+run.over.token)
+	return true
+}
+
+// ticks truncates a step time and notes a negative one.
+func (run *blisLeap) ticks(seconds float64) (int64, bool) {
+	if seconds < 0 {
+		run.r.Outcome = NegativeStep
+	}
+	return stepTicks(seconds)
+}
+
+// executed accounts for k steps, the last of which began at now, and lets the finished go.
+func (run *blisLeap) executed(k, ticks, tokenTick int64) {
+	run.steps += k
+	run.now += ticks + run.over.period
+	last := run.steps - 1
+	if len(*run.finishing) == 0 || run.finishing.soonest() > last {
+		return
+	}
+	run.kv.sample(last, 0)
+	for len(*run.finishing) > 0 && run.finishing.soonest() == last {
+		i := run.finishing.pop()
+		run.r.E2E[i] = run.latency(i, tokenTick)
+		run.kv.leave(run.input[i] + run.output[i] - 1 - last) // as it joined
+		run.running--
+	}
+}
+
+func (run *blisLeap) latency(i int, tokenTick int64) float64 {
+	return float64(tokenTick-run.arrival[i]) / microsPerSecond
+}
+
+// finish fills in what the requests left in the queue have for a result, and the details.
+func (run *blisLeap) finish() {
+	r := run.r
+	clear(r.Status)
+	clear(r.Cached)
+	clear(r.Preemptions)
+	for i := run.head; i < run.numRequests; i++ {
+		r.TTFT[i], r.E2E[i] = math.NaN(), math.NaN()
+		r.setStatus(i, Waiting)
+		r.Outcome = max(r.Outcome, Unfinished)
+	}
+}

@@ -1,0 +1,245 @@
+package sim
+
+import (
+	"container/heap"
+	"math"
+)
+
+// aStep in an event's request field marks a step instead of an arrival.
+const aStep = -1
+
+// blisEvent is an arrival of a request, or a step.
+type blisEvent struct {
+	tick    int64
+	request int
+}
+
+// blisEvents is ordered by time only: which of two simultaneous events comes first is up to
+// container/heap, and part of the semantics.
+type blisEvents []blisEvent
+
+func (h blisEvents) Len() int           { return len(h) }
+func (h blisEvents) Less(i, j int) bool { return h[i].tick < h[j].tick }
+func (h blisEvents) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *blisEvents) Push(e any)        { *h = append(*h, e.(blisEvent)) }
+func (h *blisEvents) Pop() any {
+	last := len(*h) - 1
+	e := (*h)[last]
+	*h = (*h)[:last]
+	return e
+}
+
+// blisReference walks every event of one run.
+type blisReference struct {
+	*blis
+	params   *Params
+	over     overheads
+	events   blisEvents
+	arriving int // arrival events not yet executed
+	kv       *kvPool
+	queue    []int
+	running  []int
+	progress []int64 // tokens of a request that are computed
+	stepSet  bool    // the original's mark "the next step is known"
+	result   *Result
+
+	standstill int // steps in a row that changed nothing, not even the time
+}
+
+// runReference simulates one candidate event by event.
+func (b *blis) runReference(p *Params, r *Result) {
+	over, finite := truncateOverheads(&p.Overheads)
+	run := &blisReference{
+		blis: b, params: p, over: over, arriving: b.generated,
+		kv: newKVPool(b), progress: make([]int64, b.numRequests), result: r,
+	}
+	r.clear()
+	r.Engine = Reference
+	for i := 0; i < b.generated; i++ {
+		heap.Push(&run.events, blisEvent{b.arrival[i], i})
+	}
+	if finite {
+		run.loop()
+	} else {
+		r.Outcome = NonFinite
+	}
+	for _, i := range run.queue {
+		r.setStatus(i, Waiting)
+	}
+	for _, i := range run.running {
+		r.setStatus(i, Running)
+		if r.Outcome == Hang && run.input[i] == 0 {
+			r.TTFT[i] = math.NaN() // rewritten by every step, for ever
+		}
+	}
+	for i := range r.E2E {
+		if r.E2E[i] != r.E2E[i] {
+			r.Outcome = max(r.Outcome, Unfinished)
+		}
+	}
+}
+
+func (run *blisReference) loop() {
+	for len(run.events) > 0 {
+		event := heap.Pop(&run.events).(blisEvent)
+		if event.request != aStep {
+			run.arrive(event)
+		} else if !run.step(event.tick) {
+			return
+		}
+		if event.tick > run.horizon {
+			if len(run.events) > 0 || run.generated < run.numRequests {
+				run.result.Outcome = max(run.result.Outcome, Horizon)
+			}
+			return
+		}
+	}
+}
+
+func (run *blisReference) arrive(event blisEvent) {
+	run.arriving--
+	run.queue = append(run.queue, event.request)
+	if !run.stepSet {
+		heap.Push(&run.events, blisEvent{event.tick, aStep})
+	}
+}
+
+// step executes one step and schedules the next; false ends the run.
+func (run *blisReference) step(now int64) bool {
+	before := run.kv.changes
+	var b batch
+	budget := run.decodePass(&b)
+	admitted := run.prefillPass(&b, budget)
+	seconds := stepSeconds(&run.params.Coeffs, b)
+	ticks, ok := stepTicks(seconds)
+	if !ok || now > maxClock || now < -maxClock {
+		run.result.Outcome = NonFinite
+		return false
+	}
+	if seconds < 0 {
+		run.result.Outcome = max(run.result.Outcome, NegativeStep)
+	}
+	run.result.Steps++
+	advanced := run.advance(now + ticks + run.over.token)
+	run.result.PeakKVBlocks = max(run.result.PeakKVBlocks, run.kv.used)
+	run.complete(now + ticks + run.over.token)
+
+	run.stepSet = len(run.running) > 0
+	if !run.stepSet {
+		return true
+	}
+	next := now + ticks + run.over.period
+	heap.Push(&run.events, blisEvent{next, aStep})
+	idle := !admitted && !advanced && run.kv.changes == before
+	if idle && next <= now {
+		run.standstill++
+	} else {
+		run.standstill = 0
+	}
+	if run.standstill > run.patience() || idle && run.arriving == 0 && run.horizon == maxClock {
+		run.result.Outcome = max(run.result.Outcome, Hang)
+		return false
+	}
+	return true
+}
+
+// patience is how many steps may do nothing while time stands still (or runs backwards) before the
+// run counts as hung. Arrivals of the same tick can be overtaken by step events in the heap, but
+// not for long, or for ever.
+func (run *blisReference) patience() int { return 64 * (run.numRequests + 1) }
+
+// decodePass finds KV slots for the running requests while the budget lasts, and returns what is
+// left of it.
+func (run *blisReference) decodePass(b *batch) int64 {
+	budget := run.budget
+	for _, i := range run.running {
+		if budget <= 0 {
+			break
+		}
+		done := run.progress[i] - run.input[i]
+		if done < 0 || run.output[i] == 0 || !run.kv.decode(i, run.outputToken(i, done)) {
+			continue
+		}
+		budget--
+		b.decodes++
+	}
+	return budget
+}
+
+// prefillPass admits waiting requests, whole prompts at a time; the last may overdraw the budget.
+func (run *blisReference) prefillPass(b *batch, budget int64) bool {
+	admitted := false
+	for int64(len(run.running)) < run.maxSeqs && len(run.queue) > 0 && budget > 0 {
+		i := run.queue[0]
+		hit := run.kv.hits(i)
+		chunk := run.input[i] - int64(len(hit))*run.blockSize
+		if !run.kv.prefill(i, run.prompt(i), run.input[i], hit) {
+			break
+		}
+		run.queue = run.queue[1:]
+		run.running = append(run.running, i)
+		if run.result.Cached != nil {
+			run.result.Cached[i] = int32(run.input[i] - chunk)
+		}
+		budget -= chunk
+		b.numChunks++
+		b.prefill += chunk
+		b.maxChunk = max(b.maxChunk, chunk)
+		admitted = true
+	}
+	return admitted
+}
+
+// advance moves every running request on, whether or not it found a slot.
+func (run *blisReference) advance(tokenTick int64) bool {
+	advanced := false
+	for _, i := range run.running {
+		before := run.progress[i]
+		if before == 0 {
+			run.progress[i] = run.input[i]
+			run.result.TTFT[i] = run.latency(i, tokenTick)
+		} else if before >= run.input[i] {
+			run.progress[i]++
+		}
+		advanced = advanced || run.progress[i] != before
+	}
+	return advanced
+}
+
+// complete lets the requests go that have all their tokens. One that finds no slot for its last
+// token vanishes with its blocks.
+func (run *blisReference) complete(tokenTick int64) {
+	var remaining []int
+	for _, i := range run.running {
+		last := max(run.output[i], 1) - 1
+		switch {
+		case run.progress[i] != run.input[i]+last:
+			remaining = append(remaining, i)
+		case run.output[i] > 0 && !run.kv.decode(i, run.outputToken(i, last)):
+			run.result.setStatus(i, Dropped)
+		default:
+			run.kv.release(i)
+			run.result.E2E[i] = run.latency(i, tokenTick)
+			run.result.setStatus(i, Finished)
+		}
+	}
+	run.running = remaining
+}
+
+func (run *blisReference) latency(i int, tokenTick int64) float64 {
+	return float64(tokenTick-run.arrival[i]) / microsPerSecond
+}
+
+func (run *blisReference) prompt(i int) []int32 {
+	if run.prefixes == nil {
+		return nil
+	}
+	return run.promptIDs.Row(i)
+}
+
+func (run *blisReference) outputToken(i int, n int64) int32 {
+	if run.prefixes == nil || run.outputIDs == nil {
+		return uniqueToken
+	}
+	return run.outputIDs.Row(i)[n]
+}

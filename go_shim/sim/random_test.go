@@ -1,0 +1,150 @@
+package sim
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// randomCase draws a workload, a configuration and a candidate of every kind that the engines tell
+// apart: bursts and gaps, few seats, small budgets, few blocks, shared prefixes, negative steps.
+func randomCase(seed uint64) (*Workload, Config, *Params) {
+	rng := rand.New(rand.NewPCG(seed, 0x51b))
+	return randomWorkload(rng), randomConfig(rng), randomParams(rng)
+}
+
+func randomWorkload(rng *rand.Rand) *Workload {
+	w := &Workload{}
+	n := 1 + rng.IntN(40)
+	gap := []float64{0, 300e-6, 0.01, 0.1}[rng.IntN(4)]
+	grid := []float64{1, 1, 500}[rng.IntN(3)] // coarse arrivals tie with steps and with one another
+	longest := []int{1, 20, 300}[rng.IntN(3)]
+	leastPrompt := rng.IntN(8) / 7 // an eighth of the workloads may hold empty prompts
+	now := 0.0
+	for range n {
+		w.ArrivalS = append(w.ArrivalS, math.Round(now*1e6/grid)*grid/1e6)
+		w.InputTokens = append(w.InputTokens, int64(1-leastPrompt+rng.IntN(longest+1)))
+		w.OutputTokens = append(w.OutputTokens, int64(rng.IntN(longest+2)))
+		now += rng.ExpFloat64() * gap
+	}
+	if rng.IntN(3) == 0 {
+		shareIDs(rng, w)
+	}
+	return w
+}
+
+// shareIDs gives the requests token ids of a tiny alphabet, so that prefixes repeat.
+func shareIDs(rng *rand.Rand, w *Workload) {
+	alphabet := 1 + rng.IntN(2)
+	draw := func(counts []int64) *Ragged {
+		r := &Ragged{Offsets: []int64{0}}
+		for _, n := range counts {
+			for range n {
+				r.IDs = append(r.IDs, int32(rng.IntN(alphabet)))
+			}
+			r.Offsets = append(r.Offsets, int64(len(r.IDs)))
+		}
+		return r
+	}
+	w.PromptIDs = draw(w.InputTokens)
+	if rng.IntN(2) == 0 {
+		w.OutputIDs = draw(w.OutputTokens)
+	}
+}
+
+func randomConfig(rng *rand.Rand) Config {
+	c := Config{
+		MaxNumSeqs:          []int64{1, 3, 16, 256}[rng.IntN(4)],
+		MaxNumBatchedTokens: []int64{4, 64, 512, 2048}[rng.IntN(4)],
+		BlockSize:           []int64{1, 4, 7, 16}[rng.IntN(4)],
+		NumGPUBlocks:        []int64{0, 12, 100, 5000}[rng.IntN(4)],
+		EnablePrefixCaching: rng.IntN(4) > 0,
+		HorizonS:            math.Inf(1),
+	}
+	if rng.IntN(6) == 0 {
+		c.HorizonS = rng.Float64()
+	}
+	return c
+}
+
+// exp1Baseline is the original experiment's regression, as DESIGN section 4 quotes it.
+var exp1Baseline = Params{
+	[NumCoeffs]float64{
+		3.38283913e-05, 9.82346868e-06, -3.11237143e-06, 1.50291993e-03, 4.24173346e-08, -1.06897441e-07,
+		1.92844617e-07, 2.60430816e-05, -7.72212201e-09, 2.67059068e-08, 7.20303280e-06, -1.06904337e-08,
+		-1.05254706e-05, -9.19828725e-04, 0.005708624032334771,
+	},
+	[NumOverheads]float64{544, 80, 1000, 6000},
+}
+
+func randomParams(rng *rand.Rand) *Params {
+	p := exp1Baseline
+	if rng.IntN(4) == 0 {
+		p.Coeffs = [NumCoeffs]float64{intercept: float64(rng.IntN(4)) * 500e-6}
+		p.Overheads = [NumOverheads]float64{}
+	}
+	if rng.IntN(6) == 0 {
+		p.Coeffs[rng.IntN(NumCoeffs)] *= -3
+	}
+	if rng.IntN(40) == 0 {
+		p.Coeffs[rng.IntN(NumCoeffs)] = 1e300
+	}
+	for i := range p.Coeffs {
+		p.Coeffs[i] *= 1 + 0.3*rng.NormFloat64()
+	}
+	return &p
+}
+
+// checkEngines runs both engines on a case and reports whether the leap engine was exact on it.
+func checkEngines(t *testing.T, seed uint64) bool {
+	t.Helper()
+	w, c, p := randomCase(seed)
+	s, err := New(w, c)
+	if err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	want, got := newResult(s.NumRequests()), newResult(s.NumRequests())
+	if err := s.Run(p, Reference, want); err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	if err := s.Run(p, Auto, got); err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	for i := range want.TTFT {
+		if !same(want.TTFT[i], got.TTFT[i]) || !same(want.E2E[i], got.E2E[i]) || want.Status[i] != got.Status[i] ||
+			want.Cached[i] != got.Cached[i] || want.Preemptions[i] != got.Preemptions[i] {
+			t.Fatalf("seed %d: request %d: leap TTFT %v E2E %v status %d, reference %v %v %d", seed, i,
+				got.TTFT[i], got.E2E[i], got.Status[i], want.TTFT[i], want.E2E[i], want.Status[i])
+		}
+	}
+	if want.Outcome != got.Outcome || want.Steps != got.Steps || want.PeakKVBlocks != got.PeakKVBlocks {
+		t.Fatalf("seed %d: leap outcome %d steps %d peak %d, reference %d %d %d", seed,
+			got.Outcome, got.Steps, got.PeakKVBlocks, want.Outcome, want.Steps, want.PeakKVBlocks)
+	}
+	return got.Engine == Leap
+}
+
+func same(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
+
+// TestEnginesAgree compares the engines on random cases; it would be idle if the leap engine
+// declined most of them.
+func TestEnginesAgree(t *testing.T) {
+	const cases = 3000
+	leapt := 0
+	for seed := range uint64(cases) {
+		if checkEngines(t, seed) {
+			leapt++
+		}
+	}
+	t.Logf("%d of %d cases by leaps", leapt, cases)
+	if leapt < cases/10 {
+		t.Errorf("only %d of %d cases reached the leap engine", leapt, cases)
+	}
+}
+
+func FuzzEnginesAgree(f *testing.F) {
+	for seed := range uint64(20) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) { checkEngines(t, seed) })
+}

@@ -1,0 +1,178 @@
+// Package sim simulates an LLM inference server as a discrete-event system whose step time is a
+// regression on the composition of the batch. It is pure Go: no C, no I/O, no logging, no package
+// state. A Simulator is opened once for a workload and a configuration and may then be used by any
+// number of goroutines.
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+)
+
+// Errors that New wraps with what is wrong and where.
+var (
+	ErrWorkload = errors.New("invalid workload")
+	ErrConfig   = errors.New("invalid configuration")
+)
+
+// ErrParams is returned by runs whose parameters are not finite.
+var ErrParams = errors.New("invalid parameters")
+
+// ErrEngine is returned where the leap engine was demanded and cannot prove itself exact.
+var ErrEngine = errors.New("the leap engine is not exact here")
+
+// maxTokens bounds the token counts of one request, so that their squares are exact in a float64
+// and sums over steps fit in 64 bits.
+const maxTokens = 1 << 26
+
+// maxSetting bounds the whole numbers of a configuration.
+const maxSetting = math.MaxInt32
+
+// maxArrivalS bounds arrival times, in seconds (some 30 years), for the same reason.
+const maxArrivalS = 1e9
+
+// Simulator runs one workload under one configuration.
+type Simulator struct {
+	blis    *blis
+	scratch sync.Pool // of *leapScratch
+}
+
+// New validates its arguments and prepares everything that does not depend on the parameters. It
+// keeps no reference to them.
+func New(w *Workload, c Config) (*Simulator, error) {
+	if err := validateWorkload(w); err != nil {
+		return nil, err
+	}
+	if err := validateConfig(&c); err != nil {
+		return nil, err
+	}
+	s := &Simulator{blis: newBLIS(w, c)}
+	s.scratch.New = func() any { return newLeapScratch(s.blis) }
+	return s, nil
+}
+
+// NumRequests is the length of every per-request result.
+func (s *Simulator) NumRequests() int { return s.blis.numRequests }
+
+// Run simulates one candidate into r, whose slices the caller has sized.
+func (s *Simulator) Run(p *Params, engine Engine, r *Result) error {
+	if err := p.validate(); err != nil {
+		return err
+	}
+	if engine != Reference && s.blis.leapable {
+		sc := s.scratch.Get().(*leapScratch)
+		exact := s.blis.runLeap(p, sc, r)
+		s.scratch.Put(sc)
+		if exact {
+			return nil
+		}
+	}
+	if engine == Leap {
+		return ErrEngine
+	}
+	s.blis.runReference(p, r)
+	return nil
+}
+
+func validateWorkload(w *Workload) error {
+	n := len(w.ArrivalS)
+	if n == 0 {
+		return fmt.Errorf("%w: no requests", ErrWorkload)
+	}
+	if len(w.InputTokens) != n || len(w.OutputTokens) != n {
+		return fmt.Errorf("%w: %d arrivals, %d input and %d output token counts", ErrWorkload,
+			n, len(w.InputTokens), len(w.OutputTokens))
+	}
+	for i, a := range w.ArrivalS {
+		if !(math.Abs(a) <= maxArrivalS) {
+			return fmt.Errorf("%w: request %d: arrival of %v s is not within ±%g s", ErrWorkload, i, a, maxArrivalS)
+		}
+		if err := validTokens(i, "input", w.InputTokens[i]); err != nil {
+			return err
+		}
+		if err := validTokens(i, "output", w.OutputTokens[i]); err != nil {
+			return err
+		}
+	}
+	if err := validateRagged(w.PromptIDs, w.InputTokens, "prompt"); err != nil {
+		return err
+	}
+	return validateRagged(w.OutputIDs, w.OutputTokens, "output")
+}
+
+func validTokens(i int, kind string, n int64) error {
+	if n < 0 || n > maxTokens {
+		return fmt.Errorf("%w: request %d: %d %s tokens, expected 0 to %d", ErrWorkload, i, n, kind, maxTokens)
+	}
+	return nil
+}
+
+func validateRagged(r *Ragged, counts []int64, kind string) error {
+	if r == nil {
+		return nil
+	}
+	if len(r.Offsets) != len(counts)+1 || r.Offsets[0] != 0 {
+		return fmt.Errorf("%w: %s token id offsets do not match %d requests", ErrWorkload, kind, len(counts))
+	}
+	for i, n := range counts {
+		if r.Offsets[i+1]-r.Offsets[i] != n {
+			return fmt.Errorf("%w: request %d: %d %s token ids for %d tokens", ErrWorkload, i,
+				r.Offsets[i+1]-r.Offsets[i], kind, n)
+		}
+	}
+	if int64(len(r.IDs)) != r.Offsets[len(counts)] {
+		return fmt.Errorf("%w: %d %s token ids, offsets end at %d", ErrWorkload, len(r.IDs), kind, r.Offsets[len(counts)])
+	}
+	for i, id := range r.IDs {
+		if id < 0 {
+			return fmt.Errorf("%w: %s token id %d (number %d of all) is negative", ErrWorkload, kind, id, i)
+		}
+	}
+	return nil
+}
+
+func validateConfig(c *Config) error {
+	if c.Semantics != BLIS202507 {
+		return fmt.Errorf("%w: unknown semantics %d", ErrConfig, c.Semantics)
+	}
+	for _, f := range []struct {
+		name  string
+		value int64
+		least int64
+	}{
+		{"max_num_seqs", c.MaxNumSeqs, 1},
+		{"max_num_batched_tokens", c.MaxNumBatchedTokens, 1},
+		{"block_size", c.BlockSize, 1},
+		{"num_gpu_blocks", c.NumGPUBlocks, 0},
+	} {
+		if f.value < f.least || f.value > maxSetting {
+			return fmt.Errorf("%w: %s is %d, expected %d to %d", ErrConfig, f.name, f.value, f.least, maxSetting)
+		}
+	}
+	if math.IsNaN(c.HorizonS) || c.HorizonS < 0 {
+		return fmt.Errorf("%w: horizon_s is %v, expected a time >= 0", ErrConfig, c.HorizonS)
+	}
+	return nil
+}
+
+func (p *Params) validate() error {
+	if i := notFinite(p.Coeffs[:]); i >= 0 {
+		return fmt.Errorf("%w: coefficient %d is %v", ErrParams, i, p.Coeffs[i])
+	}
+	if i := notFinite(p.Overheads[:]); i >= 0 {
+		return fmt.Errorf("%w: overhead %d is %v", ErrParams, i, p.Overheads[i])
+	}
+	return nil
+}
+
+// notFinite returns the index of the first value that is NaN or infinite, or -1.
+func notFinite(values []float64) int {
+	for i, v := range values {
+		if v-v != 0 {
+			return i
+		}
+	}
+	return -1
+}
