@@ -1,0 +1,75 @@
+"""Simulate LLM inference servers in-process, and calibrate the simulator to a measured server."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from . import fit
+from .arrivals import arrival_deltas_us, sequential_arrivals
+from .config import ServerConfig
+from .errors import (
+    ConfigError,
+    ExperimentError,
+    FitError,
+    ForkError,
+    HandleError,
+    InputError,
+    LibraryError,
+    MissingExtraError,
+    NativeError,
+    OutputError,
+    ParameterError,
+    PysimbindError,
+    WorkloadError,
+)
+from .experiment import Experiment, experiment_names, load_experiment
+from .fit import FitResult
+from .objective import Objective
+from .parameters import COEFFICIENTS, NAMES, OVERHEADS, Parameters, Space
+from .results import BatchResult, Outcome, SimResult, Status
+from .simulator import Simulator, simulate, simulate_batch
+from .workload import Workload
+
+try:
+    __version__ = version("pysimbind")
+except PackageNotFoundError:  # a checkout that was never installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "COEFFICIENTS",
+    "NAMES",
+    "OVERHEADS",
+    "BatchResult",
+    "ConfigError",
+    "Experiment",
+    "ExperimentError",
+    "FitError",
+    "FitResult",
+    "ForkError",
+    "HandleError",
+    "InputError",
+    "LibraryError",
+    "MissingExtraError",
+    "NativeError",
+    "Objective",
+    "Outcome",
+    "OutputError",
+    "ParameterError",
+    "Parameters",
+    "PysimbindError",
+    "ServerConfig",
+    "SimResult",
+    "Simulator",
+    "Space",
+    "Status",
+    "Workload",
+    "WorkloadError",
+    "__version__",
+    "arrival_deltas_us",
+    "experiment_names",
+    "fit",
+    "load_experiment",
+    "sequential_arrivals",
+    "simulate",
+    "simulate_batch",
+]

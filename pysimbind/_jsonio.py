@@ -1,0 +1,92 @@
+"""Reading and writing the JSON files of this package: one-line errors in, whole files out."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import secrets
+import zlib
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError, OutputError
+
+
+def read_json(path: str | os.PathLike[str], error: type[InputError]) -> Any:
+    """Parse a JSON file (gzip where the name ends in ``.gz``).
+
+    Raises ``error`` with the file, and the line and column of a syntax error.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+        raise error(f"{path}: not a complete gzip file ({exc})") from exc
+    except UnicodeDecodeError as exc:
+        raise error(f"{path}: not a text file in UTF-8 (byte {exc.start})") from exc
+    except OSError as exc:
+        raise error(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+    return parse_json(text, str(path), error)
+
+
+def parse_json(text: str, where: str, error: type[InputError]) -> Any:
+    """Parse ``text``; raise ``error`` naming ``where``, line and column of a syntax error."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as exc:
+        mend = ""
+        if exc.msg == "Extra data":
+            mend = " (more than one JSON document in the file? keep one)"
+        raise error(
+            f"{where}: line {exc.lineno}, column {exc.colno}: not valid JSON: {exc.msg}{mend}"
+        ) from exc
+    except RecursionError as exc:
+        raise error(f"{where}: not valid JSON: nested too deeply") from exc
+    except ValueError as exc:  # an integer with more digits than Python converts
+        raise error(f"{where}: not valid JSON: {exc}") from exc
+
+
+def dump_json(value: Any, indent: int = 0) -> str:
+    """Write ``value`` as JSON with every key, and every list of scalars, on one line of its own.
+
+    Floats keep every digit. NaN and infinities raise ``ValueError``: JSON has no word for them.
+    """
+    pad, close = " " * (indent + 1), " " * indent
+    if isinstance(value, dict) and value:
+        lines = [f"{json.dumps(str(k))}: {dump_json(v, indent + 1)}" for k, v in value.items()]
+        return "{\n" + ",\n".join(pad + line for line in lines) + f"\n{close}}}"
+    if isinstance(value, (list, tuple)) and any(isinstance(v, (dict, list)) for v in value):
+        rows = [pad + dump_json(v, indent + 1) for v in value]
+        return "[\n" + ",\n".join(rows) + f"\n{close}]"
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write ``value`` to ``path`` in one piece: a reader sees the old file or the new one.
+
+    Compressed where the name ends in ``.gz``. Raises ``OutputError`` where the file cannot be
+    written, or JSON cannot hold the value; nothing is left behind then.
+    """
+    path = Path(path)
+    try:
+        data = (dump_json(value) + "\n").encode()
+    except (TypeError, ValueError) as exc:
+        raise OutputError(f"{path}: cannot be written as JSON: {exc}") from exc
+    if path.suffix == ".gz":
+        data = gzip.compress(data, mtime=0)  # no time stamp: same content, same bytes
+    target = Path(os.path.realpath(path))  # a link stays a link
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        if target.exists() and not target.is_file():  # a folder, /dev/null: never replace those
+            raise OutputError(f"{path}: cannot be written: not a regular file")
+        with temporary.open("xb") as file:
+            file.write(data)
+        os.replace(temporary, target)
+    except OSError as exc:
+        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+    finally:
+        with contextlib.suppress(OSError):  # gone after the replacement
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,250 @@
+"""The only module that calls foreign code: it loads the compiled simulator and wraps its C ABI.
+
+The declarations are in ``_cdef.h``. Every return code is turned into an exception on the line
+after the call. Nothing is loaded before the first simulation.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .config import ServerConfig
+from .errors import ForkError, HandleError, InputError, LibraryError, NativeError
+from .workload import Workload
+
+ENGINES = {"auto": 0, "reference": 1, "leap": 2}
+_SEMANTICS = {"blis-2025-07": 0}
+_ABI_VERSION = 1
+_TEXT_SIZE = 512
+
+_PACKAGE = Path(__file__).resolve().parent
+_LIBRARY = _PACKAGE / ("_libpysimbind.dylib" if sys.platform == "darwin" else "_libpysimbind.so")
+
+
+class _Library:
+    """The loaded library, cffi's view of it, and a buffer for error texts in each thread."""
+
+    def __init__(self) -> None:
+        from cffi import FFI  # here: importing pysimbind must not load anything
+
+        self.ffi: Any = FFI()
+        self.ffi.cdef((_PACKAGE / "_cdef.h").read_text(encoding="utf-8"))
+        if not _LIBRARY.exists():
+            raise LibraryError(
+                f"{_LIBRARY} is missing: run `pip install .`, or `python build.py` in a checkout"
+            )
+        try:
+            self.lib: Any = self.ffi.dlopen(str(_LIBRARY))
+        except OSError as error:
+            raise LibraryError(
+                f"{_LIBRARY} cannot be loaded ({error}): build it anew on this machine"
+            ) from None
+        version = self.lib.psb_abi_version()
+        if version != _ABI_VERSION:
+            raise LibraryError(
+                f"{_LIBRARY} has ABI version {version}, not {_ABI_VERSION}: build it anew"
+            )
+        self._local = threading.local()
+
+    def text(self) -> Any:
+        """Return this thread's buffer for error texts."""
+        try:
+            return self._local.text
+        except AttributeError:
+            self._local.text = self.ffi.new("char[]", _TEXT_SIZE)
+            return self._local.text
+
+    def check(self, code: int, text: Any) -> None:
+        """Raise what a return code stands for."""
+        if code == self.lib.PSB_OK:
+            return
+        message = self.ffi.string(text).decode("utf-8", "replace")
+        if code == self.lib.PSB_BAD_INPUT:
+            raise InputError(message)
+        if code == self.lib.PSB_BAD_HANDLE:
+            raise HandleError(f"{message}: open a new Simulator")
+        raise NativeError(message)
+
+
+_library: _Library | None = None
+_forked = False
+_loading = threading.Lock()
+
+
+def _mark_forked() -> None:
+    global _forked  # Go's threads did not survive the fork: remembered for the life of this process
+    _forked = _library is not None
+
+
+os.register_at_fork(after_in_child=_mark_forked)
+
+
+def _load() -> _Library:
+    global _library  # loaded once in a process
+    if _forked:
+        raise ForkError(
+            "this process was forked after the simulator had been loaded, which its threads do not "
+            "survive: start processes with the 'spawn' method, or fork before the first simulation"
+        )
+    if _library is None:
+        with _loading:
+            if _library is None:
+                _library = _Library()
+    return _library
+
+
+def open_handles() -> int:
+    """Return how many simulators are open in this process."""
+    return int(_load().lib.psb_open_handles())
+
+
+class Handle:
+    """One opened workload and configuration; closed explicitly or when collected."""
+
+    def __init__(self, workload: Workload, config: ServerConfig) -> None:
+        library = _load()
+        ffi = library.ffi
+        keep: list[Any] = []  # cffi does not keep alive what a struct points to
+
+        def pointer(kind: str, array: npt.NDArray[Any] | None) -> Any:
+            if array is None:
+                return ffi.NULL
+            keep.append(ffi.from_buffer(kind, array))
+            return keep[-1]
+
+        prompt, prompt_at = workload.prompt_ids or (None, None)
+        output, output_at = workload.output_ids or (None, None)
+        c_workload = ffi.new(
+            "psb_workload *",
+            {
+                "num_requests": workload.num_requests,
+                "arrival_s": pointer("double[]", workload.arrival_s),
+                "input_tokens": pointer("int64_t[]", workload.input_tokens),
+                "output_tokens": pointer("int64_t[]", workload.output_tokens),
+                "prompt_offsets": pointer("int64_t[]", prompt_at),
+                "prompt_token_ids": pointer("int32_t[]", prompt),
+                "output_offsets": pointer("int64_t[]", output_at),
+                "output_token_ids": pointer("int32_t[]", output),
+            },
+        )
+        handle, text = ffi.new("uint64_t *"), library.text()
+        c_config = ffi.new("psb_config *", _config_fields(config))
+        library.check(library.lib.psb_open(c_workload, c_config, handle, text, _TEXT_SIZE), text)
+        self._library = library
+        self._run = library.lib.psb_run
+        self._requests = workload.num_requests
+        self._local = threading.local()
+        self._number = int(handle[0])
+        self._finalizer = weakref.finalize(self, _close, self._number)
+
+    def close(self) -> None:
+        """Release the simulator; runs in other threads end first. Harmless when repeated."""
+        self._finalizer()
+
+    def run(
+        self,
+        coeffs: npt.NDArray[np.float64],
+        overheads: npt.NDArray[np.float64],
+        latency: npt.NDArray[np.float64],
+        summary: npt.NDArray[np.int64],
+        engine: int,
+        workers: int,
+    ) -> None:
+        """Simulate the candidates coeffs [N, 15], overheads [N, 4].
+
+        Fills latency [2, N, R] (TTFT, then E2E; seconds) and summary [N, columns]. All arrays must
+        be C-contiguous and of these dtypes.
+        """
+        library = _load()
+        from_buffer = library.ffi.from_buffer
+        ttft, text = from_buffer("double[]", latency), library.text()
+        code = self._run(
+            self._number,
+            summary.shape[0],
+            from_buffer("double[]", coeffs),
+            from_buffer("double[]", overheads),
+            engine,
+            workers,
+            ttft,
+            ttft + latency.size // 2,
+            from_buffer("int64_t[]", summary),
+            library.ffi.NULL,
+            text,
+            _TEXT_SIZE,
+        )
+        if code:
+            library.check(code, text)
+
+    def run_one(
+        self,
+        coeffs: npt.NDArray[np.float64],
+        overheads: npt.NDArray[np.float64],
+        engine: int,
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
+        """Simulate one candidate in as little time as Python allows.
+
+        Returns a block of doubles [ttft R, e2e R, summary as int64] and detail [rows, R]. The call
+        goes through buffers that each thread keeps, whose C pointers are made once.
+        """
+        if _forked:
+            _load()  # raises
+        try:
+            buffers = self._local.buffers
+        except AttributeError:
+            buffers = self._local.buffers = _Buffers(self._library, self._requests)
+        from_buffer = buffers.from_buffer
+        code = self._run(
+            self._number,
+            1,
+            from_buffer("double[]", coeffs),
+            from_buffer("double[]", overheads),
+            engine,
+            1,
+            *buffers.pointers,
+        )
+        if code:
+            self._library.check(code, buffers.text)
+        return buffers.block.copy(), buffers.detail.copy()
+
+
+class _Buffers:
+    """What one thread passes to the library in every single run of a handle."""
+
+    def __init__(self, library: _Library, requests: int) -> None:
+        ffi, lib = library.ffi, library.lib
+        self.from_buffer = ffi.from_buffer
+        self.block = np.empty(2 * requests + lib.PSB_SUMMARY_COLUMNS)
+        self.detail = np.empty((lib.PSB_DETAIL_ROWS, requests), np.int32)
+        self.text = ffi.new("char[]", _TEXT_SIZE)
+        ttft = ffi.from_buffer("double[]", self.block)
+        summary = ffi.cast("int64_t *", ttft + 2 * requests)
+        detail = ffi.from_buffer("int32_t[]", self.detail)
+        self.pointers = (ttft, ttft + requests, summary, detail, self.text, _TEXT_SIZE)
+
+
+def _close(number: int) -> None:
+    if _library is None or _forked:
+        return  # the library went with the process that had loaded it
+    text = _library.text()
+    _library.check(_library.lib.psb_close(number, text, _TEXT_SIZE), text)
+
+
+def _config_fields(config: ServerConfig) -> dict[str, Any]:
+    return {
+        "semantics": _SEMANTICS[config.semantics],
+        "max_num_seqs": config.max_num_seqs,
+        "max_num_batched_tokens": config.max_num_batched_tokens,
+        "block_size": config.block_size,
+        "num_gpu_blocks": config.num_gpu_blocks or 0,
+        "enable_prefix_caching": int(config.enable_prefix_caching),
+        "horizon_s": math.inf if config.horizon_s is None else config.horizon_s,
+    }

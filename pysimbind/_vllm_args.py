@@ -1,0 +1,121 @@
+"""The flags of ``vllm serve``, read into settings of ``ServerConfig``."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from .config import FIELDS, FLAGS
+from .errors import ConfigError
+
+_NOT_FLAGS = ("semantics", "horizon_s")
+_RENAMED = {"num_gpu_blocks": "num-gpu-blocks-override"}
+# flag without its leading dashes -> (field, value of an on/off flag or None where one must follow)
+_TABLE: dict[str, tuple[str, bool | None]] = {}
+for _field in FIELDS:
+    if _field not in _NOT_FLAGS:
+        _flag = _RENAMED.get(_field, _field.replace("_", "-"))
+        _TABLE[_flag] = (_field, True if _field in FLAGS else None)
+        if _field in FLAGS:
+            _TABLE[f"no-{_flag}"] = (_field, False)
+
+# Above this likeness an unknown flag is taken for a misspelling, unless vLLM has a flag so named.
+_LIKENESS = 0.75
+_ALIKE = ("hash-block-size", "mamba-block-size", "max-log-len", "max-num-scheduled-tokens")
+_SCALE = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY_SCALE = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def parse(args: str | Iterable[str]) -> dict[str, Any]:
+    """Return field -> value for the flags that are modelled; the last of a repeated flag counts.
+
+    Raises ``ConfigError`` for a bad or missing value, a misspelt flag, or a stray word.
+    """
+    tokens = _split(args)
+    settings: dict[str, Any] = {}
+    words_may_follow = True  # "vllm serve MODEL" before the first flag, values of skipped flags
+    i = 0
+    while i < len(tokens):
+        token = tokens[i]
+        i += 1
+        if not token.startswith("-"):
+            if not words_may_follow:
+                raise ConfigError(f"stray {token!r} in the vLLM arguments after {tokens[i - 2]!r}")
+            continue
+        flag, equals, value = token.partition("=")
+        name = flag.lstrip("-").replace("_", "-")
+        words_may_follow = name not in _TABLE or not flag.startswith("--")
+        if words_may_follow:
+            _refuse_misspelling(flag, name)
+            continue
+        field, switch = _TABLE[name]
+        if not equals and i < len(tokens) and _is_value(tokens[i], switch):
+            value, equals = tokens[i], "="
+            i += 1
+        settings[field] = _value(flag, field, switch, value if equals else None)
+    return settings
+
+
+def _split(args: str | Iterable[str]) -> list[str]:
+    if not isinstance(args, str):
+        return [str(arg) for arg in args]
+    try:
+        return shlex.split(args.replace("\\\n", " "))
+    except ValueError as exc:
+        raise ConfigError(f"vLLM arguments cannot be split into words: {exc}") from exc
+
+
+def _is_value(token: str, switch: bool | None) -> bool:
+    if switch is None:
+        return not token.startswith("-") or token[1:2].isdigit()
+    return token.lower() in ("true", "false")  # the older "--enable-chunked-prefill False"
+
+
+def _value(flag: str, field: str, switch: bool | None, text: str | None) -> Any:
+    if switch is not None:
+        if text is None:
+            return switch
+        if text.lower() not in ("true", "false"):
+            raise ConfigError(f"{flag} takes no value, got {text!r}")
+        return switch == (text.lower() == "true")
+    if text is None:
+        raise ConfigError(f"{flag} needs a value")
+    if field == "watermark":
+        try:
+            return float(text)
+        except ValueError as exc:
+            raise ConfigError(f"{flag}: {text!r} is not a number") from exc
+    if field == "max_model_len" and text in ("auto", "-1"):
+        return None  # vLLM fits it to the model and the memory: not known here
+    return _human_int(flag, text)
+
+
+def _human_int(flag: str, text: str) -> int:
+    """Read ``2048``, ``2k`` (2000), ``25.6k`` (25600) or ``2K`` (2048), as vLLM does."""
+    match = re.fullmatch(r"([+-]?\d+(?:\.\d+)?)([kKmMgGtT]?)", text.strip(), re.ASCII)
+    if match is None:
+        raise ConfigError(f"{flag}: {text!r} is not a whole number (2048, 2k = 2000, 2K = 2048)")
+    number, suffix = match.groups()
+    if suffix in _SCALE:
+        return int(Decimal(number) * _SCALE[suffix])
+    if "." in number:
+        raise ConfigError(f"{flag}: {text!r} has a decimal point; only k, m, g and t allow one")
+    return int(number) * _BINARY_SCALE.get(suffix, 1)
+
+
+def _refuse_misspelling(flag: str, name: str) -> None:
+    if name == "config":
+        raise ConfigError("--config names a file that is not read here: give its flags themselves")
+    if name in _ALIKE:
+        return
+    if name.startswith("disable-"):
+        name = name.replace("disable", "no-enable", 1)
+    off = name.startswith("no-")
+    flags = [known for known in _TABLE if known.startswith("no-") == off]
+    close = difflib.get_close_matches(name, flags, n=1, cutoff=_LIKENESS)
+    if close:
+        raise ConfigError(f"unknown vLLM flag {flag!r}; did you mean '--{close[0]}'?")

@@ -1,0 +1,163 @@
+"""The server's settings, in vLLM's flag names and with vLLM's defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from .errors import ConfigError, nearest
+
+# What each semantics does whatever these fields say. A line here makes a semantics available.
+_DOES_ANYWAY: Mapping[str, Mapping[str, object]] = {
+    # Whole prompts are prefilled, and admitted only when all of their blocks are free.
+    "blis-2025-07": {
+        "max_model_len": None,
+        "enable_chunked_prefill": False,
+        "long_prefill_token_threshold": 0,
+        "scheduler_reserve_full_isl": True,
+        "watermark": 0.0,
+        "async_scheduling": False,
+    },
+}
+SEMANTICS: tuple[str, ...] = tuple(_DOES_ANYWAY)
+DEFAULT_SEMANTICS = "blis-2025-07"
+
+# Least value of the integer fields; those in _OPTIONAL may be None.
+_LEAST = {
+    "max_num_seqs": 1,
+    "max_num_batched_tokens": 1,
+    "block_size": 1,
+    "num_gpu_blocks": 1,
+    "max_model_len": 1,
+    "long_prefill_token_threshold": 0,
+}
+_OPTIONAL = ("num_gpu_blocks", "max_model_len", "horizon_s")
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """How the server schedules: vLLM's flags, plus the semantics to simulate.
+
+    ``num_gpu_blocks``: KV blocks as vLLM counts them (None: unlimited). ``max_model_len``: tokens
+    (None: no limit). ``watermark``: share of the blocks kept free at admission, 0 <= w < 1.
+    ``horizon_s``: simulated time after which nothing more happens (None: run to the end).
+    Raises ``ConfigError`` for a value of the wrong type or out of range.
+    """
+
+    max_num_seqs: int = 256
+    max_num_batched_tokens: int = 2048
+    block_size: int = 16
+    num_gpu_blocks: int | None = None
+    max_model_len: int | None = None
+    enable_prefix_caching: bool = True
+    enable_chunked_prefill: bool = True
+    long_prefill_token_threshold: int = 0
+    scheduler_reserve_full_isl: bool = True
+    watermark: float = 0.0
+    async_scheduling: bool = False
+    semantics: str = DEFAULT_SEMANTICS
+    horizon_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = _checked(field.name, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> ServerConfig:
+        """Make a config from field names; fields that are left out keep their defaults."""
+        if not isinstance(mapping, Mapping):
+            raise ConfigError(f"server settings must be a mapping, got {type(mapping).__name__}")
+        _known(mapping)
+        return cls(**mapping)
+
+    @classmethod
+    def from_vllm_args(cls, args: str | Iterable[str], **fields: Any) -> ServerConfig:
+        """Make a config from the flags of ``vllm serve``; ``fields`` by keyword win over them.
+
+        Raises ``ConfigError`` for a bad value or a misspelt flag; flags that do not bear on the
+        simulation are skipped.
+        """
+        from ._vllm_args import parse  # here: it needs the fields of this class
+
+        return cls.from_mapping({**parse(args), **fields})
+
+    def replace(self, **changes: Any) -> ServerConfig:
+        """Return a copy with some fields changed."""
+        _known(changes)
+        return dataclasses.replace(self, **changes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return field -> value; ``from_mapping`` makes an equal config of it."""
+        return dataclasses.asdict(self)
+
+    @property
+    def unmodelled(self) -> tuple[str, ...]:
+        """Fields that the chosen semantics ignores though they differ from what it does."""
+        anyway = _DOES_ANYWAY[self.semantics]
+        return tuple(n for n in FIELDS if n in anyway and getattr(self, n) != anyway[n])
+
+
+FIELDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(ServerConfig))
+"""The settings by name, in order."""
+
+FLAGS: tuple[str, ...] = (
+    "enable_prefix_caching",
+    "enable_chunked_prefill",
+    "scheduler_reserve_full_isl",
+    "async_scheduling",
+)
+"""The settings that are on or off."""
+
+
+def _known(names: Iterable[object]) -> None:
+    for name in names:
+        if name not in FIELDS:
+            raise ConfigError(f"unknown server setting {name!r}{nearest(str(name), FIELDS)}")
+
+
+def _checked(name: str, value: Any) -> Any:
+    if value is None and name in _OPTIONAL:
+        return None
+    if name in FLAGS:
+        return value if isinstance(value, bool) else _refuse(name, value, "True or False")
+    if name in _LEAST:
+        return _checked_int(name, value)
+    if name == "semantics":
+        if isinstance(value, str) and value in SEMANTICS:
+            return value
+        _refuse(name, value, f"one of {', '.join(SEMANTICS)}", nearest(str(value), SEMANTICS))
+    return _checked_float(name, value)
+
+
+def _checked_int(name: str, value: Any) -> int:
+    least = _LEAST[name]
+    wanted = f"an integer >= {least}" + (" or None" if name in _OPTIONAL else "")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        _refuse(name, value, wanted)
+    # bool is an int to Python; above 2**31 - 1 no server goes, and the engine's sums stay exact
+    if isinstance(value, bool) or not least <= number < 2**31:
+        _refuse(name, value, wanted if number < least or isinstance(value, bool) else "< 2**31")
+    return number
+
+
+def _checked_float(name: str, value: Any) -> float:
+    wanted = "a number of seconds > 0 or None" if name == "horizon_s" else "a number, 0 <= w < 1"
+    if isinstance(value, (bool, str)):
+        _refuse(name, value, wanted)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        _refuse(name, value, wanted)
+    good = 0 < number < math.inf if name == "horizon_s" else 0 <= number < 1
+    return number if good else _refuse(name, value, wanted)
+
+
+def _refuse(name: str, value: Any, wanted: str, hint: str = "") -> NoReturn:
+    raise ConfigError(f"{name} must be {wanted}, got {value!r:.60}{hint}")

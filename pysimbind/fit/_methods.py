@@ -1,0 +1,60 @@
+"""The search methods by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from ..errors import FitError, nearest
+from ._bayes import require_bayes, run_bayes
+from ._cmaes import require_cma, run_cmaes
+from ._de import require_de, run_de
+from ._search import Search
+
+
+@dataclass(frozen=True)
+class Method:
+    """A search method and its defaults.
+
+    ``run`` searches with a seed: it returns when it has converged and else goes on until the
+    search ends it. ``require`` imports the library that it needs, and raises
+    ``MissingExtraError`` where that is not installed.
+    """
+
+    name: str
+    run: Callable[[Search, int], None]
+    require: Callable[[], object]
+    max_evals: int
+    seed: int = 0
+    hold_aliases: bool = True
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        method.name: method
+        for method in (
+            Method("cmaes", run_cmaes, require_cma, max_evals=30_000),
+            Method("de", run_de, require_de, max_evals=30_000),
+            # As the original: 5 + 100 points, random_state 1, all 19 parameters free.
+            Method(
+                "bayes",
+                run_bayes,
+                require_bayes,
+                max_evals=105,
+                seed=1,
+                hold_aliases=False,
+            ),
+        )
+    }
+)
+"""The methods by name: pycma's CMA-ES, scipy's differential evolution, Bayesian optimisation."""
+
+
+def find_method(name: str) -> Method:
+    """Return the method of that name; raises ``FitError``, naming the nearest, if there is none."""
+    if name not in METHODS:
+        raise FitError(
+            f"unknown method {name!r}{nearest(str(name), METHODS)} (methods: {', '.join(METHODS)})"
+        )
+    return METHODS[name]

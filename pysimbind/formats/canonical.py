@@ -1,0 +1,207 @@
+"""The package's own experiment file: JSON with every array on a line.
+
+::
+
+    {"schema": "pysimbind-experiment", "version": 1,
+     "name": text,
+     "config": {setting: value, ...},            fields of ServerConfig, defaults where left out
+     "workload": {
+       "arrival_s": [R], "input_tokens": [R], "output_tokens": [R],
+       "prompt_token_ids": [R lists],  optional
+       "output_token_ids": [R lists],  optional
+       "strict": true                  optional: false admits unsorted arrivals
+     },
+     "measured": {"ttft_s": [R], "e2e_s": [R]},  null where the request failed
+     "sources": {                                optional: one of SOURCES, or a list [R] of them
+       "input_tokens": "exact", "output_tokens": "exact"
+     },
+     "baseline": {name: value, ...},             optional: all parameters
+     "bounds": {set: {name: [lower, upper], ...}, ...},                    optional
+     "trials": {"note": text, "parameters": [names], "x": [T rows], "loss": [T]},  optional
+     "provenance": {...}}                        optional: anything
+
+Any other key is an error.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..config import ServerConfig
+from ..experiment import Experiment, Trials
+from ..parameters import NAMES, Parameters, Space
+from ..workload import Ragged, Workload
+from ._fields import Fields, located
+
+SCHEMA = "pysimbind-experiment"
+VERSION = 1
+
+_TOP = (
+    "schema",
+    "version",
+    "name",
+    "config",
+    "workload",
+    "measured",
+    "sources",
+    "baseline",
+    "bounds",
+    "trials",
+    "provenance",
+)
+_WORKLOAD = (
+    "arrival_s",
+    "input_tokens",
+    "output_tokens",
+    "prompt_token_ids",
+    "output_token_ids",
+    "strict",
+)
+
+
+def detect(obj: object) -> bool:
+    """Tell whether parsed JSON is an experiment file of this package, whatever its version."""
+    return isinstance(obj, dict) and obj.get("schema") == SCHEMA
+
+
+def read(obj: object, where: str, config: ServerConfig | None) -> Experiment:
+    """Make the experiment of parsed JSON; ``ExperimentError`` names the file and the key."""
+    top = Fields(obj, where, known=_TOP)
+    if top.get("version") != VERSION:
+        raise top.error("version", f"is {top.get('version')!r}, this release reads {VERSION}")
+    with located(where):
+        return _experiment(top, config)
+
+
+def to_json(experiment: Experiment) -> dict[str, Any]:
+    """Return the experiment as JSON values; ``read`` makes an equal one of them."""
+    obj: dict[str, Any] = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "name": experiment.name,
+        "config": experiment.config.as_dict(),
+        "workload": _workload_json(experiment.workload),
+        "measured": {"ttft_s": _nullable(experiment.ttft), "e2e_s": _nullable(experiment.e2e)},
+        "sources": {
+            "input_tokens": _shortest(experiment.input_source),
+            "output_tokens": _shortest(experiment.output_source),
+        },
+    }
+    if experiment.baseline is not None:
+        obj["baseline"] = experiment.baseline.as_dict()
+    if experiment.bounds:
+        obj["bounds"] = {name: space.as_dict() for name, space in experiment.bounds.items()}
+    if experiment.trials is not None:
+        obj["trials"] = {
+            "note": experiment.trials.note,
+            "parameters": list(NAMES),
+            "x": experiment.trials.x.tolist(),
+            "loss": experiment.trials.loss.tolist(),
+        }
+    if experiment.provenance:
+        obj["provenance"] = dict(experiment.provenance)
+    return obj
+
+
+def _experiment(top: Fields, config: ServerConfig | None) -> Experiment:
+    obj, where = top.obj, top.where
+    own = ServerConfig.from_mapping(top.get("config"))
+    workload = _workload(Fields(top.get("workload"), where, "workload", _WORKLOAD))
+    measured = Fields(top.get("measured"), where, "measured", ("ttft_s", "e2e_s"))
+    sources = Fields(
+        obj.get("sources", {}), where, "sources", known=("input_tokens", "output_tokens")
+    )
+    baseline = obj.get("baseline")
+    bounds = Fields(obj.get("bounds", {}), where, "bounds").obj
+    return Experiment(
+        name=top.text("name"),
+        workload=workload,
+        config=config or own,
+        ttft=measured.numbers("ttft_s", len(workload), missing=True),
+        e2e=measured.numbers("e2e_s", len(workload), missing=True),
+        input_source=_source(sources, "input_tokens", len(workload)),
+        output_source=_source(sources, "output_tokens", len(workload)),
+        baseline=None if baseline is None else _baseline(top),
+        bounds={name: _space(top, name, box) for name, box in bounds.items()},
+        trials=_trials(top) if "trials" in obj else None,
+        provenance=Fields(obj.get("provenance", {}), where, "provenance").obj,
+    )
+
+
+def _workload(fields: Fields) -> Workload:
+    arrival_s = fields.numbers("arrival_s")
+    strict = fields.obj.get("strict", True)
+    if not isinstance(strict, bool):
+        raise fields.error("strict", f"must be true or false, got {strict!r:.40}")
+    ids = {
+        key: fields.items(key, arrival_s.size)
+        for key in ("prompt_token_ids", "output_token_ids")
+        if key in fields.obj
+    }
+    return Workload(
+        arrival_s,
+        fields.integers("input_tokens", arrival_s.size),
+        fields.integers("output_tokens", arrival_s.size),
+        strict=strict,
+        **ids,
+    )
+
+
+def _source(fields: Fields, key: str, requests: int) -> str | tuple[str, ...]:
+    value = fields.obj.get(key, "exact")
+    return value if isinstance(value, str) else tuple(map(str, fields.items(key, requests)))
+
+
+def _baseline(top: Fields) -> Parameters:
+    return Parameters.from_mapping(Fields(top.get("baseline"), top.where, "baseline").obj)
+
+
+def _space(top: Fields, name: str, box: Any) -> Space:
+    with located(f"{top.where}: bounds.{name}"):
+        return Space.from_mapping(box)
+
+
+def _trials(top: Fields) -> Trials:
+    keys = ("note", "parameters", "x", "loss")
+    fields = Fields(top.get("trials"), top.where, "trials", keys)
+    if fields.items("parameters") != list(NAMES):
+        raise fields.error("parameters", f"must be the names in order: {', '.join(NAMES)}")
+    loss = fields.numbers("loss")
+    rows = fields.number_lists("x", loss.size)
+    for i, row in enumerate(rows):
+        if row.size != len(NAMES):
+            raise fields.error(f"x[{i}]", f"has {row.size} values for {len(NAMES)} parameters")
+    return Trials(np.array(rows).reshape(loss.size, len(NAMES)), loss, fields.text("note", ""))
+
+
+def _workload_json(workload: Workload) -> dict[str, Any]:
+    obj: dict[str, Any] = {
+        "arrival_s": workload.arrival_s.tolist(),
+        "input_tokens": workload.input_tokens.tolist(),
+        "output_tokens": workload.output_tokens.tolist(),
+    }
+    if workload.prompt_ids is not None:
+        obj["prompt_token_ids"] = _lists(workload.prompt_ids)
+    if workload.output_ids is not None:
+        obj["output_token_ids"] = _lists(workload.output_ids)
+    if not workload.strict:
+        obj["strict"] = False
+    return obj
+
+
+def _lists(ragged: Ragged) -> list[list[int]]:
+    flat, offsets = ragged
+    return [flat[a:b].tolist() for a, b in itertools.pairwise(offsets)]
+
+
+def _nullable(values: npt.NDArray[np.float64]) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values.tolist()]
+
+
+def _shortest(sources: tuple[str, ...] | str) -> str | list[str]:
+    distinct = set(sources)
+    return distinct.pop() if len(distinct) == 1 else list(sources)

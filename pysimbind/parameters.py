@@ -1,0 +1,331 @@
+"""The 19 parameters: order, names, units, bounds and the facts about which can be told apart.
+
+A step that decodes D tokens and prefills P tokens of N requests, the largest chunk being M, takes
+the sum of coefficient x feature seconds; the features are the second-order polynomial of
+(D, P, M, N). Four overheads in microseconds are added outside the step. Names and order are those
+of the original experiment. Nothing else in the package knows how many parameters there are.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._jsonio import read_json
+from .errors import ParameterError, nearest
+
+FloatArray = npt.NDArray[np.float64]
+
+COEFFICIENTS: tuple[str, ...] = (
+    "sum_decode_tokens",
+    "sum_prefill_tokens",
+    "max_prefill_tokens",
+    "num_prefills",
+    "sum_decode_tokenss2",
+    "sum_decode_tokensmsumprefill_tokens",
+    "sum_decode_tokensmmaxprefill_tokens",
+    "sum_decode_tokensmnumprefills",
+    "sum_prefill_tokenss2",
+    "sum_prefill_tokensmmaxprefill_tokens",
+    "sum_prefill_tokensmnumprefills",
+    "max_prefill_tokenss2",
+    "max_prefill_tokensmnumprefills",
+    "num_prefillss2",
+    "intercept",
+)
+OVERHEADS: tuple[str, ...] = ("schedule_time", "update_time", "queue_overhead", "vllm_overhead")
+NAMES: tuple[str, ...] = COEFFICIENTS + OVERHEADS
+_INDEX = {name: i for i, name in enumerate(NAMES)}
+
+ALIASES: tuple[Mapping[str, float], ...] = (
+    MappingProxyType({"schedule_time": 1.0, "intercept": -1e-6}),
+    MappingProxyType({"update_time": 1.0, "intercept": -1e-6}),
+    MappingProxyType({"queue_overhead": 1.0, "vllm_overhead": 1.0, "intercept": -1e-6}),
+)
+"""Changes of the parameters, each in its own unit, that leave every simulated time as it was.
+
+Schedule time, update time and intercept enter only through their sum, and one unit of that sum
+equals one of queue overhead plus one of vLLM overhead. (Exact up to the truncation to whole
+microseconds of ``blis-2025-07``.)
+"""
+
+IDENTIFIABLE: int = len(NAMES) - len(ALIASES)
+"""How many parameters can be told apart at most, whatever the data."""
+
+
+def unit(name: str) -> str:
+    """Return the unit of a parameter: ``"s"`` (per feature) or ``"us"``.
+
+    Raises ``ParameterError`` for an unknown name.
+    """
+    _known([name], NAMES, "parameter")
+    return "us" if name in OVERHEADS else "s"
+
+
+def as_coeffs(values: object) -> FloatArray:
+    """Return the coefficients as a C-contiguous float64 array, in the order of ``COEFFICIENTS``.
+
+    ``values``: an array-like of that many numbers, a mapping with all coefficient names, or
+    ``Parameters``. A fitting array is returned as it is, not copied.
+    Raises ``ParameterError`` for a wrong shape, a missing or unknown name, or a value not finite.
+    """
+    if isinstance(values, Parameters):
+        return values.coeffs
+    return _vector(values, COEFFICIENTS, "coefficient")
+
+
+def as_overheads(values: object) -> FloatArray:
+    """Return the overheads [us] as ``as_coeffs`` does, in the order of ``OVERHEADS``."""
+    if isinstance(values, Parameters):
+        return values.overheads
+    return _vector(values, OVERHEADS, "overhead")
+
+
+class Parameters:
+    """One immutable set of parameters: coefficients in seconds, overheads in microseconds.
+
+    Raises ``ParameterError`` for wrong shapes, missing or unknown names and values not finite.
+    """
+
+    __slots__ = ("_vector",)
+    _vector: FloatArray
+
+    def __init__(self, coeffs: object, overheads: object) -> None:
+        self._vector = _read_only(np.concatenate((as_coeffs(coeffs), as_overheads(overheads))))
+
+    @classmethod
+    def from_vector(cls, vector: object) -> Parameters:
+        """Make parameters from all values in the order of ``NAMES``."""
+        values = _vector(vector, NAMES, "parameter")
+        return cls(values[: len(COEFFICIENTS)], values[len(COEFFICIENTS) :])
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, float]) -> Parameters:
+        """Make parameters from a mapping that has every name, and no other."""
+        return cls.from_vector(mapping)
+
+    @classmethod
+    def of(cls, obj: object) -> Parameters:
+        """Return ``obj`` if it is ``Parameters``, or make them of a mapping or a whole vector."""
+        return obj if isinstance(obj, cls) else cls.from_vector(obj)
+
+    @property
+    def coeffs(self) -> FloatArray:
+        """The coefficients [s], read-only, in the order of ``COEFFICIENTS``."""
+        return self._vector[: len(COEFFICIENTS)]
+
+    @property
+    def overheads(self) -> FloatArray:
+        """The overheads [us], read-only, in the order of ``OVERHEADS``."""
+        return self._vector[len(COEFFICIENTS) :]
+
+    @property
+    def vector(self) -> FloatArray:
+        """All values, read-only, in the order of ``NAMES``."""
+        return self._vector
+
+    def as_dict(self) -> dict[str, float]:
+        """Return name -> value, in the order of ``NAMES``."""
+        return dict(zip(NAMES, self._vector.tolist(), strict=True))
+
+    def __getitem__(self, name: str) -> float:
+        _known([name], NAMES, "parameter")
+        return float(self._vector[_INDEX[name]])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Parameters):
+            return NotImplemented
+        return bool(np.array_equal(self._vector, other._vector))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._vector.tolist()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parameters.from_vector, (np.array(self._vector),)
+
+    def __repr__(self) -> str:
+        return f"Parameters.from_mapping({self.as_dict()!r})"
+
+
+class Space:
+    """A box of parameters: a lower and an upper bound for each name of ``NAMES``, read-only.
+
+    A parameter whose bounds are equal is fixed. Raises ``ParameterError`` for wrong shapes, bounds
+    not finite, or a lower bound above its upper.
+    """
+
+    __slots__ = ("_lower", "_upper")
+    _lower: FloatArray
+    _upper: FloatArray
+
+    def __init__(self, lower: object, upper: object) -> None:
+        self._lower = _read_only(np.array(_vector(lower, NAMES, "lower bound")))
+        self._upper = _read_only(np.array(_vector(upper, NAMES, "upper bound")))
+        crossed = np.flatnonzero(self._lower > self._upper)
+        if crossed.size:
+            i = int(crossed[0])
+            raise ParameterError(
+                f"bounds of {NAMES[i]!r}: lower {self._lower[i]:g} is above upper "
+                f"{self._upper[i]:g}; swap them"
+            )
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Space:
+        """Make a box from ``{name: [lower, upper]}`` with every name, and no other."""
+        if not isinstance(mapping, Mapping):
+            raise ParameterError(
+                f"bounds must map each name to [lower, upper], got {type(mapping).__name__}"
+            )
+        _complete(mapping, NAMES, "parameter")
+        for name in NAMES:
+            pair = mapping[name]
+            if isinstance(pair, (str, bytes)) or not hasattr(pair, "__len__") or len(pair) != 2:
+                raise ParameterError(f"bounds of {name!r} must be [lower, upper], got {pair!r}")
+        return cls([mapping[n][0] for n in NAMES], [mapping[n][1] for n in NAMES])
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Space:
+        """Read a JSON file ``{name: [lower, upper], ...}``."""
+        try:
+            return cls.from_mapping(read_json(path, ParameterError))
+        except ParameterError as exc:
+            text, where = str(exc), os.fspath(path)
+            raise ParameterError(text if where in text else f"{where}: {text}") from exc
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in order: ``NAMES``."""
+        return NAMES
+
+    @property
+    def lower(self) -> FloatArray:
+        """Lower bounds, read-only, each in its parameter's unit."""
+        return self._lower
+
+    @property
+    def upper(self) -> FloatArray:
+        """Upper bounds, read-only, each in its parameter's unit."""
+        return self._upper
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """Return ``{name: [lower, upper]}``, in order."""
+        pairs = zip(self._lower.tolist(), self._upper.tolist(), strict=True)
+        return {name: list(pair) for name, pair in zip(NAMES, pairs, strict=True)}
+
+    def to_unit(self, x: npt.ArrayLike) -> FloatArray:
+        """Map parameters [..., names] into the unit cube; a fixed parameter maps to 0.5."""
+        span = self._upper - self._lower
+        fixed = span == 0
+        return np.where(fixed, 0.5, (_rows(x) - self._lower) / np.where(fixed, 1.0, span))
+
+    def from_unit(self, u: npt.ArrayLike) -> FloatArray:
+        """Map the unit cube [..., names] into the box: 0 and 1 give the bounds exactly.
+
+        Rounding never takes a point of the cube out of the box; points outside the cube map
+        outside the box (a fixed parameter keeps its value).
+        """
+        u = _rows(u)
+        x = self._lower * (1.0 - u) + self._upper * u
+        inside = ((u >= 0) & (u <= 1)) | (self._lower == self._upper)
+        return np.where(inside, np.clip(x, self._lower, self._upper), x)
+
+    def contains(self, x: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Tell for each row of ``x`` [..., names] whether it lies in the box, bounds included."""
+        x = _rows(x)
+        inside: npt.NDArray[np.bool_] = np.all((x >= self._lower) & (x <= self._upper), axis=-1)
+        return inside
+
+    def at_bound(self, x: object, rtol: float = 1e-3) -> dict[str, str]:
+        """Return name -> ``"lower"`` or ``"upper"`` for each free parameter of ``x`` at a bound.
+
+        At a bound is: within ``rtol`` of the width of the interval, or beyond. Fixed parameters
+        are held, not at a bound.
+        """
+        unit_x = self.to_unit(Parameters.of(x).vector)
+        free = self._lower < self._upper
+        found: dict[str, str] = {}
+        for i in np.flatnonzero(free & ((unit_x <= rtol) | (unit_x >= 1 - rtol))):
+            found[NAMES[i]] = "lower" if unit_x[i] <= rtol else "upper"
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Space):
+            return NotImplemented
+        return bool(
+            np.array_equal(self._lower, other._lower) and np.array_equal(self._upper, other._upper)
+        )
+
+    def __hash__(self) -> int:
+        return hash((tuple(self._lower.tolist()), tuple(self._upper.tolist())))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Space, (np.array(self._lower), np.array(self._upper))
+
+    def __repr__(self) -> str:
+        return f"Space.from_mapping({self.as_dict()!r})"
+
+
+def _read_only(array: FloatArray) -> FloatArray:
+    array.setflags(write=False)
+    return array
+
+
+def _known(given: Any, names: tuple[str, ...], what: str) -> None:
+    for name in given:
+        if name not in names:
+            raise ParameterError(f"unknown {what} {name!r}{nearest(str(name), names)}")
+
+
+def _complete(mapping: Mapping[str, Any], names: tuple[str, ...], what: str) -> None:
+    _known(mapping, names, what)
+    missing = [name for name in names if name not in mapping]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ParameterError(f"{what} {missing[0]!r}{more} missing: every name needs a value")
+
+
+def _vector(values: object, names: tuple[str, ...], what: str) -> FloatArray:
+    if not isinstance(values, np.ndarray):  # arrays go first: this is on the way of each simulation
+        if isinstance(values, Parameters):
+            values = values.vector
+        elif isinstance(values, Mapping):
+            _complete(values, names, what)
+            values = [values[name] for name in names]
+    array = _numbers(values, what)
+    if array.shape != (len(names),):
+        raise ParameterError(
+            f"{what}s must have shape ({len(names)},), got {array.shape}: "
+            f"{names[0]} ... {names[-1]}"
+        )
+    given = array.tolist()
+    if not all(map(math.isfinite, given)):
+        name, value = next(p for p in zip(names, given, strict=True) if not math.isfinite(p[1]))
+        raise ParameterError(f"{what} {name!r} is {value}: it must be finite")
+    return array
+
+
+def _rows(x: npt.ArrayLike) -> FloatArray:
+    array = _numbers(x, "parameter")
+    if array.ndim == 0 or array.shape[-1] != len(NAMES):
+        raise ParameterError(
+            f"parameters must have {len(NAMES)} values along the last axis, got shape {array.shape}"
+        )
+    return array
+
+
+def _numbers(values: object, what: str) -> FloatArray:
+    if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.flags.c_contiguous:
+        return values
+    try:
+        array = np.asarray(values)
+    except ValueError as exc:  # ragged lists
+        raise ParameterError(f"{what}s must be one array of numbers: {exc}") from exc
+    if array.dtype.kind not in "iuf":
+        raise ParameterError(f"{what}s must be numbers, got {array.dtype} from {values!r:.60}")
+    return np.ascontiguousarray(array, dtype=np.float64) if array.ndim else array.astype(np.float64)

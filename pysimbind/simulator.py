@@ -1,0 +1,228 @@
+"""Simulate a workload on a server: one candidate, or many in one call."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._native import ENGINES, Handle
+from .config import ServerConfig
+from .errors import HandleError, InputError, ParameterError, WorkloadError, nearest
+from .experiment import load_experiment
+from .parameters import COEFFICIENTS, NAMES, OVERHEADS, Parameters, as_coeffs, as_overheads
+from .results import SUMMARY, BatchResult, SimResult
+from .workload import Workload
+
+ParamsLike = Parameters | Mapping[str, float] | npt.ArrayLike
+
+DEFAULT_EXPERIMENT = "exp1_30rr"
+_FLOAT64 = np.dtype(np.float64)
+_COEFFS_SHAPE, _OVERHEADS_SHAPE = (len(COEFFICIENTS),), (len(OVERHEADS),)
+
+
+class Simulator:
+    """A workload and a server configuration, prepared once and run with any parameters.
+
+    ``engine``: "auto" takes the leap engine wherever it can prove itself exact, else the reference
+    engine; both give the same numbers, and either can be demanded by name. Usable from many
+    threads at once, picklable, a context manager. Raises ``WorkloadError`` for a prompt that can
+    never fit the KV pool, unless the workload was made with ``strict=False``.
+    """
+
+    def __init__(
+        self,
+        workload: Workload | None = None,
+        config: ServerConfig | None = None,
+        *,
+        engine: str = "auto",
+    ) -> None:
+        self.workload, self.config = _or_default(workload, config)
+        if engine not in ENGINES:
+            raise InputError(
+                f"unknown engine {engine!r}, expected one of {', '.join(ENGINES)}"
+                + nearest(engine, ENGINES)
+            )
+        self.engine = engine
+        self._engine = ENGINES[engine]
+        if self.workload.strict:
+            _check_prompts_fit(self.workload, self.config)
+        self._handle = Handle(self.workload, self.config)
+        self._closed = False
+
+    def run(self, params: ParamsLike) -> SimResult:
+        """Simulate one candidate: 19 values, a mapping by name, or ``Parameters``.
+
+        Raises ``ParameterError`` for a wrong shape, an unknown name or a value that is not finite.
+        A step time that is negative or overflows is no error: see ``SimResult.outcome``.
+        """
+        vector = Parameters.of(params).vector
+        split = len(COEFFICIENTS)
+        return self._run(vector[:split], vector[split:])
+
+    def run_batch(self, params: npt.ArrayLike, *, workers: int = 0) -> BatchResult:
+        """Simulate N candidates, params [N, 19], on ``workers`` threads (0: one a processor)."""
+        matrix = _matrix(params, NAMES, "parameters")
+        split = len(COEFFICIENTS)
+        return self._run_batch(matrix[:, :split], matrix[:, split:], workers)
+
+    def close(self) -> None:
+        """Free what the simulator holds; running it afterwards raises ``HandleError``."""
+        self._closed = True
+        self._handle.close()
+
+    def __enter__(self) -> Simulator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._closed:
+            raise HandleError("a closed Simulator cannot be pickled: open a new one")
+        return _reopen, (self.workload, self.config, self.engine)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else self.engine
+        return f"<Simulator: {self.workload!r}, {self.config.semantics}, {state}>"
+
+    def _run(self, coeffs: Any, overheads: Any) -> SimResult:
+        """Simulate one candidate; arrays of the right kind go to the library as they are."""
+        c = coeffs if _ready(coeffs, _COEFFS_SHAPE) else as_coeffs(coeffs)
+        o = overheads if _ready(overheads, _OVERHEADS_SHAPE) else as_overheads(overheads)
+        try:
+            return SimResult(*self._handle.run_one(c, o, self._engine))
+        except InputError:
+            as_coeffs(c)  # says which parameter is not finite,
+            as_overheads(o)
+            raise  # or else it was something else
+
+    def _run_batch(self, coeffs: Any, overheads: Any, workers: int) -> BatchResult:
+        c = np.ascontiguousarray(_matrix(coeffs, COEFFICIENTS, "coeffs"))
+        o = np.ascontiguousarray(_matrix(overheads, OVERHEADS, "overheads"))
+        if c.shape[0] != o.shape[0]:
+            raise ParameterError(f"{c.shape[0]} rows of coeffs, but {o.shape[0]} of overheads")
+        if workers < 0:
+            raise InputError(f"workers is {workers}: expected 0 (one a processor) or more")
+        rows = c.shape[0]
+        latency = np.empty((2, rows, self.workload.num_requests))
+        summary = np.empty((rows, len(SUMMARY)), np.int64)
+        self._handle.run(c, o, latency, summary, self._engine, workers)
+        return BatchResult(latency, summary)
+
+
+def simulate(
+    coeffs: npt.ArrayLike | Mapping[str, float],
+    overheads: npt.ArrayLike | Mapping[str, float],
+    workload: Workload | None = None,
+    config: ServerConfig | None = None,
+) -> SimResult:
+    """Simulate one candidate.
+
+    ``coeffs`` [15] seconds a feature and ``overheads`` [4] microseconds, in the order of
+    ``COEFFICIENTS`` and ``OVERHEADS``, or mappings by name. Without a workload, the bundled
+    experiment exp1_30rr is simulated. Returns TTFT and E2E [R] in seconds, in request order:
+    ``ttft, e2e = simulate(coeffs, overheads)``. Raises ``ParameterError`` for a wrong shape, an
+    unknown name or a value that is not finite.
+    """
+    return _cached_simulator(workload, config)._run(coeffs, overheads)
+
+
+def simulate_batch(
+    coeffs: npt.ArrayLike,
+    overheads: npt.ArrayLike,
+    workload: Workload | None = None,
+    config: ServerConfig | None = None,
+    workers: int = 0,
+) -> BatchResult:
+    """Simulate N candidates, ``coeffs`` [N, 15] and ``overheads`` [N, 4], in one call.
+
+    ``workers``: threads to use (0: one a processor); the result does not depend on it. Returns
+    TTFT and E2E [N, R]. Raises as ``simulate``, naming the candidate's row.
+    """
+    return _cached_simulator(workload, config)._run_batch(coeffs, overheads, workers)
+
+
+# The simulators of the last few (workload, config) pairs, by identity: someone's optimiser calls
+# simulate with the same two objects again and again. The values keep the keys' objects alive.
+_CACHE_SIZE = 8
+_cache: OrderedDict[tuple[int, int], tuple[Any, Any, Simulator]] = OrderedDict()
+
+
+def _cached_simulator(workload: Workload | None, config: ServerConfig | None) -> Simulator:
+    key = (id(workload), id(config))
+    found = _cache.get(key)
+    if found is not None:
+        return found[2]
+    simulator = Simulator(workload, config)
+    _cache[key] = (workload, config, simulator)
+    while len(_cache) > _CACHE_SIZE:
+        _cache.popitem(last=False)
+    return simulator
+
+
+def _or_default(
+    workload: Workload | None, config: ServerConfig | None
+) -> tuple[Workload, ServerConfig]:
+    """Fill in the bundled experiment's workload, and with it, its config."""
+    if workload is None:
+        experiment = load_experiment(DEFAULT_EXPERIMENT, config)
+        return experiment.workload, experiment.config
+    if not isinstance(workload, Workload):
+        raise WorkloadError(f"workload must be a Workload, got {type(workload).__name__}")
+    return workload, ServerConfig() if config is None else config
+
+
+def _reopen(workload: Workload, config: ServerConfig, engine: str) -> Simulator:
+    return Simulator(workload, config, engine=engine)
+
+
+def _check_prompts_fit(workload: Workload, config: ServerConfig) -> None:
+    if config.num_gpu_blocks is None:
+        return
+    blocks = -(-workload.input_tokens // config.block_size)
+    worst = int(np.argmax(blocks))
+    if blocks[worst] > config.num_gpu_blocks:
+        raise WorkloadError(
+            f"request {worst}: its prompt of {workload.input_tokens[worst]} tokens needs "
+            f"{blocks[worst]} KV blocks, the pool has {config.num_gpu_blocks}: raise "
+            "num_gpu_blocks, or make the Workload with strict=False to see it wait for ever"
+        )
+
+
+def _ready(values: Any, shape: tuple[int, ...]) -> bool:
+    """Tell whether an array can go to the library as it is; finiteness is checked there."""
+    return (
+        type(values) is np.ndarray
+        and values.dtype is _FLOAT64
+        and values.shape == shape
+        and values.flags.c_contiguous
+    )
+
+
+def _matrix(values: npt.ArrayLike, names: tuple[str, ...], what: str) -> npt.NDArray[np.float64]:
+    """Check candidates [N, len(names)]; an error names the first bad row and parameter."""
+    try:
+        matrix = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ParameterError(
+            f"{what} must be numbers of shape (N, {len(names)}), not {type(values).__name__}"
+        ) from None
+    if matrix.ndim != 2 or matrix.shape[1] != len(names):
+        raise ParameterError(f"{what} must have shape (N, {len(names)}), got {matrix.shape}")
+    bad = np.argwhere(~np.isfinite(matrix))
+    if bad.size:
+        row, column = bad[0]
+        raise ParameterError(
+            f"{what} row {row}: {names[column]} is {matrix[row, column]}, expected a finite number"
+        )
+    return matrix

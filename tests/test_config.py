@@ -1,0 +1,229 @@
+"""The server's settings.
+
+Oracles: vLLM's documented defaults and flag spellings, and what its ``human_readable_int`` accepts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from pysimbind.config import DEFAULT_SEMANTICS, FIELDS, SEMANTICS, ServerConfig
+from pysimbind.errors import ConfigError
+
+DEFAULTS = {
+    "max_num_seqs": 256,
+    "max_num_batched_tokens": 2048,
+    "block_size": 16,
+    "num_gpu_blocks": None,
+    "max_model_len": None,
+    "enable_prefix_caching": True,
+    "enable_chunked_prefill": True,
+    "long_prefill_token_threshold": 0,
+    "scheduler_reserve_full_isl": True,
+    "watermark": 0.0,
+    "async_scheduling": False,
+    "semantics": DEFAULT_SEMANTICS,
+    "horizon_s": None,
+}
+# Flags of vLLM that do not bear on the simulation, the most alike to ours among them.
+OTHER_FLAGS = (
+    "--max-log-len 10 --mamba-block-size 8 --hash-block-size 16 --max-num-scheduled-tokens 4 "
+    "--enable-reasoning --async-engine --max-num-partial-prefills 2 --max-long-partial-prefills 1 "
+    "--prefix-caching-hash-algo sha256 --disable-chunked-mm-input --disable-async-output-proc "
+    "--max-num-encoder-input-tokens 5 --max-loras 1 --max-logprobs 3 --enable-log-requests "
+    "--no-enable-log-requests --no-enable-expert-parallel --max-seq-len-to-capture 5 --seed 42 "
+    "--block-list a b c --gpu-memory-utilization 0.9 -tp 2 -O3 --enforce-eager --model-impl auto "
+    "--disable-hybrid-kv-cache-manager --num-lookahead-slots 3 --dtype=bfloat16"
+)
+
+
+def test_fields_and_defaults() -> None:
+    assert ServerConfig().as_dict() == DEFAULTS
+    assert tuple(DEFAULTS) == FIELDS
+
+
+def test_round_trip_and_replace() -> None:
+    config = ServerConfig(max_num_seqs=3, num_gpu_blocks=7, watermark=0.25, horizon_s=2)
+    assert ServerConfig.from_mapping(config.as_dict()) == config
+    assert config.replace(block_size=32).as_dict() == {**config.as_dict(), "block_size": 32}
+    assert config.replace() == config
+    assert ServerConfig.from_mapping({}) == ServerConfig()
+    assert hash(ServerConfig.from_mapping(config.as_dict())) == hash(config)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.block_size = 8  # type: ignore[misc]
+
+
+def test_numpy_integers_become_plain() -> None:
+    numpy = pytest.importorskip("numpy")
+    config = ServerConfig(max_num_seqs=numpy.int32(5), watermark=numpy.float32(0.5))
+    assert type(config.max_num_seqs) is int
+    assert type(config.watermark) is float
+
+
+@pytest.mark.parametrize("name", ["max_num_seqs", "max_num_batched_tokens", "block_size"])
+@pytest.mark.parametrize("value", [0, -1, True, 2.0, "8", None, 2**31, float("nan")])
+def test_bad_counts(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"^{name} must be .*got {value!r}"):
+        ServerConfig().replace(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_gpu_blocks", 0),
+        ("max_model_len", 0),
+        ("max_model_len", False),
+        ("long_prefill_token_threshold", -1),
+        ("long_prefill_token_threshold", None),
+        ("enable_prefix_caching", 1),
+        ("enable_chunked_prefill", None),
+        ("scheduler_reserve_full_isl", "yes"),
+        ("async_scheduling", 0),
+        ("watermark", 1.0),
+        ("watermark", -0.1),
+        ("watermark", True),
+        ("watermark", "0.1"),
+        ("watermark", None),
+        ("watermark", float("nan")),
+        ("horizon_s", 0),
+        ("horizon_s", -1.0),
+        ("horizon_s", float("inf")),
+        ("horizon_s", float("nan")),
+        ("horizon_s", "60"),
+        ("horizon_s", [1]),
+        ("semantics", "vllm"),
+        ("semantics", None),
+    ],
+)
+def test_bad_values_name_field_and_value(name: str, value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ServerConfig().replace(**{name: value})
+    assert str(caught.value).startswith(f"{name} must be ")
+    assert repr(value) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_optional_fields() -> None:
+    config = ServerConfig(num_gpu_blocks=None, max_model_len=None, horizon_s=None)
+    assert config == ServerConfig()
+
+
+def test_unknown_settings() -> None:
+    with pytest.raises(ConfigError, match="'max_num_seq'; did you mean 'max_num_seqs'"):
+        ServerConfig.from_mapping({"max_num_seq": 3})
+    with pytest.raises(ConfigError, match="'blocksize'; did you mean 'block_size'"):
+        ServerConfig().replace(blocksize=3)
+    with pytest.raises(ConfigError, match="'self'"):
+        ServerConfig.from_mapping({"self": 3})
+    with pytest.raises(ConfigError, match="must be a mapping, got list"):
+        ServerConfig.from_mapping([])  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="did you mean 'blis-2025-07'"):
+        ServerConfig(semantics="blis-2025-7")
+    assert DEFAULT_SEMANTICS in SEMANTICS
+
+
+def test_what_the_original_simulator_leaves_out() -> None:
+    """It prefills whole prompts, whatever the flag says, and knows nothing of the others."""
+    config = ServerConfig(semantics="blis-2025-07")
+    assert config.unmodelled == ("enable_chunked_prefill",)
+    assert config.replace(enable_chunked_prefill=False).unmodelled == ()
+    config = config.replace(
+        max_model_len=2048,
+        long_prefill_token_threshold=512,
+        scheduler_reserve_full_isl=False,
+        watermark=0.1,
+        async_scheduling=True,
+    )
+    assert config.unmodelled == (
+        "max_model_len",
+        "enable_chunked_prefill",
+        "long_prefill_token_threshold",
+        "scheduler_reserve_full_isl",
+        "watermark",
+        "async_scheduling",
+    )
+    modelled = ServerConfig(
+        max_num_seqs=1, num_gpu_blocks=9, enable_prefix_caching=False, horizon_s=3.0
+    )
+    assert modelled.replace(enable_chunked_prefill=False, semantics="blis-2025-07").unmodelled == ()
+
+
+@pytest.mark.parametrize(
+    ("args", "fields"),
+    [
+        ("", {}),
+        ("--max-num-seqs 128", {"max_num_seqs": 128}),
+        ("--max-num-seqs=128", {"max_num_seqs": 128}),
+        ("--max_num_seqs 128 --block_size=32", {"max_num_seqs": 128, "block_size": 32}),
+        ("vllm serve Qwen/Qwen2.5-0.5B --block-size 32", {"block_size": 32}),
+        ("--max-num-seqs 1 --max-num-seqs 2", {"max_num_seqs": 2}),
+        ("--num-gpu-blocks-override 4096", {"num_gpu_blocks": 4096}),
+        ("--no-async-scheduling", {"async_scheduling": False}),
+        ("--async-scheduling", {"async_scheduling": True}),
+        ("--enable-prefix-caching", {"enable_prefix_caching": True}),
+        ("--no-enable-prefix-caching", {"enable_prefix_caching": False}),
+        ("--no_enable_chunked_prefill", {"enable_chunked_prefill": False}),
+        ("--enable-chunked-prefill False", {"enable_chunked_prefill": False}),
+        ("--enable-chunked-prefill=true", {"enable_chunked_prefill": True}),
+        ("--no-scheduler-reserve-full-isl", {"scheduler_reserve_full_isl": False}),
+        ("--max-num-batched-tokens 8k", {"max_num_batched_tokens": 8000}),
+        ("--max-num-batched-tokens 8K", {"max_num_batched_tokens": 8192}),
+        ("--max-model-len 25.6k", {"max_model_len": 25600}),
+        ("--max-model-len 1M", {"max_model_len": 1048576}),
+        ("--max-model-len auto", {"max_model_len": None}),
+        ("--max-model-len -1", {"max_model_len": None}),
+        ("--long-prefill-token-threshold 1000000", {"long_prefill_token_threshold": 1000000}),
+        ("--watermark 0.05", {"watermark": 0.05}),
+        ("--enforce-eager \\\n --max-num-seqs 4", {"max_num_seqs": 4}),
+        (OTHER_FLAGS, {}),
+        (f"{OTHER_FLAGS} --block-size 64 {OTHER_FLAGS}", {"block_size": 64}),
+    ],
+)
+def test_vllm_args(args: str, fields: dict[str, object]) -> None:
+    assert ServerConfig.from_vllm_args(args) == ServerConfig(**fields)  # type: ignore[arg-type]
+    words = args.replace("\\\n", "").split()
+    assert ServerConfig.from_vllm_args(words) == ServerConfig.from_vllm_args(args)
+
+
+def test_keywords_win_over_flags() -> None:
+    config = ServerConfig.from_vllm_args("--max-num-seqs 8 --block-size 32", max_num_seqs=9)
+    assert config == ServerConfig(max_num_seqs=9, block_size=32)
+    with pytest.raises(ConfigError, match="unknown server setting 'max_seqs'"):
+        ServerConfig.from_vllm_args("", max_seqs=9)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("--max-num-seq 8", "'--max-num-seq'; did you mean '--max-num-seqs'"),
+        ("--max-seqs 8", "did you mean '--max-num-seqs'"),
+        ("-max-num-seqs 8", "did you mean '--max-num-seqs'"),
+        ("--num-gpu-blocks 8", "did you mean '--num-gpu-blocks-override'"),
+        ("--prefix-caching", "did you mean '--enable-prefix-caching'"),
+        ("--no-prefix-caching", "did you mean '--no-enable-prefix-caching'"),
+        ("--disable-prefix-caching", "did you mean '--no-enable-prefix-caching'"),
+        ("--disable-async-scheduling", "did you mean '--no-async-scheduling'"),
+        ("--enable-async-scheduling", "did you mean '--async-scheduling'"),
+        ("--max-num-seqs eight", "--max-num-seqs: 'eight' is not a whole number"),
+        ("--max-num-seqs 8.5", "decimal point"),
+        ("--max-num-seqs 1.5K", "decimal point"),
+        ("--max-num-seqs 0", "max_num_seqs must be an integer >= 1, got 0"),
+        ("--max-num-seqs -4", "max_num_seqs must be an integer >= 1, got -4"),
+        ("--max-num-seqs", "--max-num-seqs needs a value"),
+        ("--max-num-seqs --block-size 16", "--max-num-seqs needs a value"),
+        ("--max-num-seqs=", "'' is not a whole number"),
+        ("--max-num-seqs 8 9", "stray '9'"),
+        ("--enable-prefix-caching=maybe", "takes no value, got 'maybe'"),
+        ("--enable-prefix-caching yes", "stray 'yes'"),
+        ("--watermark much", "--watermark: 'much' is not a number"),
+        ("--watermark 2", "watermark must be"),
+        ("--config server.yaml", "not read here"),
+        ("--served-model-name 'a", "cannot be split"),
+    ],
+)
+def test_bad_vllm_args(args: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        ServerConfig.from_vllm_args(args)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,380 @@
+"""Fits from Python.
+
+Oracles: planted parameters whose predictions must come back; the recorded trials of the original
+Bayesian run; the bar of 2e-4 s^2 set for the bundled experiment; arithmetic for the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pysimbind
+from pysimbind.errors import (
+    ExperimentError,
+    FitError,
+    MissingExtraError,
+    ParameterError,
+)
+from pysimbind.experiment import Experiment, load_experiment
+from pysimbind.fit import DEFAULT_BOUNDS, METHODS, FitProgress, FitResult, FitStatus, fit
+from pysimbind.fit.bounds import ALIASED
+from pysimbind.objective import Objective
+from pysimbind.parameters import ALIASES, NAMES, Parameters, Space
+from pysimbind.simulator import Simulator
+from pysimbind.workload import Workload
+
+FAST = {"cmaes": 300, "de": 300, "bayes": 7}
+
+
+@pytest.fixture(scope="module")
+def exp1() -> Experiment:
+    return load_experiment("exp1_30rr")
+
+
+@pytest.fixture(scope="module")
+def quick(exp1: Experiment) -> FitResult:
+    return fit(exp1, max_evals=300)
+
+
+# --- how good ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["cmaes", "de"])
+def test_the_default_run_beats_the_bar(exp1: Experiment, method: str) -> None:
+    result = fit(exp1, method)
+    assert result.success
+    assert result.fun < 2e-4
+    assert result.nfev <= METHODS[method].max_evals
+    rows = {row.name: row for row in result.comparisons}
+    assert rows["this fit"].loss == result.fun
+    assert rows["baseline"].loss == pytest.approx(0.0040, abs=1e-4)
+    assert rows["original best"].loss > 1000
+
+
+def test_planted_parameters_predict_again(exp1: Experiment) -> None:
+    planted = Parameters.from_mapping(
+        {
+            **dict.fromkeys(NAMES, 1e-9),
+            "sum_decode_tokens": 4e-5,
+            "sum_prefill_tokens": 1e-5,
+            "num_prefills": 5e-5,
+            "intercept": 6e-3,
+            "schedule_time": 544,
+            "update_time": 80,
+            "queue_overhead": 1000,
+            "vllm_overhead": 5500,
+        }
+    )
+    with Simulator(exp1.workload, exp1.config) as simulator:
+        truth = simulator.run(planted)
+    result = fit(dataclasses.replace(exp1, ttft=truth.ttft, e2e=truth.e2e))
+    predicted = result.predict(exp1)
+    assert np.median(np.abs(predicted.e2e / truth.e2e - 1)) < 0.01
+    assert predicted.e2e.mean() == pytest.approx(truth.e2e.mean(), rel=0.01)
+    assert predicted.ttft.mean() == pytest.approx(truth.ttft.mean(), rel=0.03)
+    # and at a load that the fit never saw
+    busier = Workload(
+        exp1.workload.arrival_s / 1.5, exp1.workload.input_tokens, exp1.workload.output_tokens
+    )
+    with Simulator(busier, exp1.config) as simulator:
+        unseen = simulator.run(planted)
+    again = result.predict(busier)
+    assert np.median(np.abs(again.e2e / unseen.e2e - 1)) < 0.01
+    assert again.e2e.mean() == pytest.approx(unseen.e2e.mean(), rel=0.01)
+    assert again.ttft.mean() == pytest.approx(unseen.ttft.mean(), rel=0.06)
+
+
+def test_the_bayesian_run_begins_as_the_original_did(exp1: Experiment) -> None:
+    assert exp1.trials is not None
+    seen: list[np.ndarray] = []
+    result = fit(exp1, "bayes", max_evals=5, callback=lambda p: seen.append(p.x))
+    assert (result.seed, result.bounds_name, result.fixed) == (1, "original", {})
+    with Objective(exp1) as objective:
+        first = objective.batch(exp1.trials.x[:5])
+    best_so_far = np.argmin(first)
+    assert result.x == pytest.approx(exp1.trials.x[best_so_far], rel=1e-12)
+    assert result.fun == pytest.approx(first.min(), rel=1e-9)
+    for i, x in enumerate(seen):
+        assert x == pytest.approx(exp1.trials.x[np.argmin(first[: i + 1])], rel=1e-12)
+
+
+# --- same seed, same bits ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", sorted(FAST))
+def test_same_seed_same_bits_and_no_global_random_state(exp1: Experiment, method: str) -> None:
+    first = fit(exp1, method, max_evals=FAST[method], seed=11)
+    np.random.seed(99)  # noqa: NPY002  # the state that must neither matter nor change
+    before = np.random.get_state()  # noqa: NPY002
+    second = fit(exp1, method, max_evals=FAST[method], seed=11)
+    after = np.random.get_state()  # noqa: NPY002
+    other = fit(exp1, method, max_evals=FAST[method], seed=12)
+    assert second.x.tobytes() == first.x.tobytes()
+    assert second == first
+    assert other != first
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+# --- budgets and ends ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["cmaes", "de"])
+@pytest.mark.parametrize("max_evals", [1, 47, 100])
+def test_never_more_evaluations_than_asked_for(
+    exp1: Experiment, method: str, max_evals: int
+) -> None:
+    result = fit(exp1, method, max_evals=max_evals)
+    assert result.nfev == max_evals
+    assert result.status is FitStatus.EVALUATIONS
+    assert result.success
+
+
+def test_the_time_budget_ends_a_fit(exp1: Experiment) -> None:
+    result = fit(exp1, max_evals=10**9, max_time_s=0.2)
+    assert result.status is FitStatus.TIME
+    assert result.success
+    assert result.time_s >= 0.2
+
+
+def test_the_callback_sees_the_best_so_far_and_may_stop(exp1: Experiment) -> None:
+    seen: list[FitProgress] = []
+
+    def callback(progress: FitProgress) -> None:
+        seen.append(progress)
+        if len(seen) == 4:
+            raise StopIteration
+
+    for method in ("cmaes", "de"):
+        seen.clear()
+        result = fit(exp1, method, callback=callback)
+        assert result.status is FitStatus.CALLBACK
+        assert result.success
+        assert result.nit == 4
+        assert [p.nit for p in seen] == [1, 2, 3, 4]
+        assert [p.fun for p in seen] == sorted((p.fun for p in seen), reverse=True)
+        assert (seen[-1].nfev, seen[-1].fun) == (result.nfev, result.fun)
+
+
+@pytest.mark.parametrize("method", sorted(FAST))
+def test_ctrl_c_gives_the_best_so_far(exp1: Experiment, method: str) -> None:
+    def callback(progress: FitProgress) -> None:
+        if progress.nit == 2:
+            raise KeyboardInterrupt
+
+    result = fit(exp1, method, callback=callback)
+    assert result.interrupted
+    assert not result.success
+    assert "interrupted" in result.message
+    assert result.nit == 2
+    with Objective(exp1) as objective:
+        assert objective(result.x) == result.fun
+
+
+def test_ctrl_c_before_the_first_evaluation_is_raised(
+    exp1: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: Objective, candidates: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Objective, "batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(exp1, max_evals=10)
+
+
+@pytest.mark.parametrize("method", sorted(FAST))
+def test_a_box_without_a_feasible_point_fails_and_is_saved_all_the_same(
+    exp1: Experiment, method: str, tmp_path: Path
+) -> None:
+    bounds = {**exp1.bounds["original"].as_dict(), "intercept": [-2.0, -1.0]}
+    bounds |= {name: [0.0, 1e-9] for name in NAMES[: NAMES.index("intercept")]}
+    result = fit(exp1, method, bounds=bounds, max_evals=FAST[method])
+    assert result.status is FitStatus.INFEASIBLE
+    assert not result.success
+    assert result.fun == math.inf
+    assert result.infeasible == {"negative_step": result.nfev}
+    assert result.history == ()
+    result.save(tmp_path / "r.json")
+    assert json.loads((tmp_path / "r.json").read_text())["fun"] is None
+    assert FitResult.load(tmp_path / "r.json") == result
+
+
+def test_history_falls_to_the_final_loss(exp1: Experiment) -> None:
+    result = fit(exp1, max_evals=2000)
+    evaluations = [nfev for nfev, _ in result.history]
+    losses = [fun for _, fun in result.history]
+    assert evaluations == sorted(set(evaluations))
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] == result.fun
+    assert 1 <= evaluations[0] <= evaluations[-1] <= 2000
+
+
+# --- what is held --------------------------------------------------------------------------------
+
+
+def test_the_aliases_are_held_at_the_baseline_by_default(
+    exp1: Experiment, quick: FitResult
+) -> None:
+    assert quick.fixed == {"schedule_time": 544, "update_time": 80, "queue_overhead": 1000}
+    assert {name: quick.params[name] for name in ALIASED} == quick.fixed
+    assert "intercept" in quick.fixed_why
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_holding_an_alias_costs_nothing(exp1: Experiment, alias: dict[str, float]) -> None:
+    assert exp1.baseline is not None
+    moved = {name: exp1.baseline[name] + 50 * change for name, change in alias.items()}
+    with Objective(exp1) as objective:
+        before = objective(exp1.baseline)
+        after = objective({**exp1.baseline.as_dict(), **moved})
+    assert after == pytest.approx(before, rel=1e-3)  # steps are truncated to whole microseconds
+
+
+def test_the_baseline_is_moved_into_the_bounds(exp1: Experiment) -> None:
+    bounds = {**exp1.bounds["original"].as_dict(), "schedule_time": [300, 400]}
+    assert fit(exp1, bounds=bounds, max_evals=1).fixed["schedule_time"] == 400
+
+
+def test_without_a_baseline_the_lower_bound_is_held(exp1: Experiment) -> None:
+    result = fit(dataclasses.replace(exp1, baseline=None, bounds={}), max_evals=1)
+    assert result.bounds_name == "default"
+    assert result.bounds == DEFAULT_BOUNDS
+    assert result.fixed == dict.fromkeys(ALIASED, 0.0)
+
+
+@pytest.mark.parametrize("method", sorted(FAST))
+def test_fixed_by_name_and_by_value(exp1: Experiment, method: str) -> None:
+    fixed = {"intercept": 0.00612, "vllm_overhead": None}
+    result = fit(exp1, method, fixed=fixed, max_evals=FAST[method])
+    assert result.fixed == {"intercept": 0.00612, "vllm_overhead": 6000}
+    assert result.params["intercept"] == 0.00612
+    assert result.params["vllm_overhead"] == 6000
+    assert result.params["schedule_time"] != 544
+    assert "intercept" not in result.at_bound
+
+
+def test_fixed_by_names_alone_and_nothing_fixed(exp1: Experiment) -> None:
+    assert fit(exp1, fixed=["update_time"], max_evals=1).fixed == {"update_time": 80}
+    assert fit(exp1, fixed="update_time", max_evals=1).fixed == {"update_time": 80}
+    assert fit(exp1, fixed=(), max_evals=1).fixed == {}
+
+
+def test_one_free_parameter_is_enough(exp1: Experiment) -> None:
+    others = [name for name in NAMES if name != "intercept"]
+    result = fit(exp1, fixed=others, max_evals=400)
+    with Objective(exp1) as objective:
+        grid = np.tile(result.x, (1001, 1))
+        grid[:, NAMES.index("intercept")] = np.linspace(0, 0.01, 1001)
+        assert result.fun <= objective.batch(grid).min() * 1.05
+
+
+# --- where it searches ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", sorted(FAST))
+@pytest.mark.parametrize("bounds", ["original", "follow-up"])
+def test_the_result_lies_in_the_box(exp1: Experiment, method: str, bounds: str) -> None:
+    result = fit(exp1, method, bounds=bounds, fixed=(), max_evals=FAST[method])
+    assert result.bounds == exp1.bounds[bounds]
+    assert exp1.bounds[bounds].contains(result.x)
+
+
+def test_bounds_as_name_space_mapping_and_file_are_the_same(
+    exp1: Experiment, tmp_path: Path
+) -> None:
+    space = exp1.bounds["original"]
+    file = tmp_path / "box.json"
+    file.write_text(json.dumps(space.as_dict()))
+    named = fit(exp1, bounds="original", max_evals=60)
+    for bounds in (space, space.as_dict(), file, str(file)):
+        assert fit(exp1, bounds=bounds, max_evals=60).x.tobytes() == named.x.tobytes()
+    assert fit(exp1, max_evals=60) == named
+
+
+def test_a_parameter_at_its_bound_is_marked(exp1: Experiment) -> None:
+    result = fit(exp1, fixed=[n for n in NAMES if n != "vllm_overhead"], max_evals=300)
+    grid = np.tile(result.x, (101, 1))
+    grid[:, -1] = np.linspace(result.bounds.lower[-1], result.bounds.upper[-1], 101)
+    with Objective(exp1) as objective:
+        best = int(np.argmin(objective.batch(grid)))
+    assert best in (0, 100)  # by going through the whole interval, the best is at an end
+    assert result.at_bound == {"vllm_overhead": "lower" if best == 0 else "upper"}
+    assert f"at its {result.at_bound['vllm_overhead']} bound" in result.report()
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"method": "cmase"}, FitError, r"unknown method 'cmase'; did you mean 'cmaes'\?"),
+        ({"loss": "orignal"}, FitError, r"unknown loss 'orignal'; did you mean 'original'\?"),
+        ({"bounds": "orginal"}, FitError, r"unknown bounds 'orginal'; did you mean 'original'\?"),
+        ({"bounds": "no/such.json"}, ParameterError, r"no/such\.json: cannot be read"),
+        ({"bounds": {"intercept": [0, 1]}}, ParameterError, "missing"),
+        ({"fixed": ["intercpt"]}, FitError, r"'intercpt' in fixed; did you mean 'intercept'\?"),
+        ({"fixed": {"intercept": math.nan}}, FitError, "'intercept' must be a finite number"),
+        ({"fixed": {"intercept": "1"}}, FitError, "'intercept' must be a finite number"),
+        ({"fixed": NAMES}, FitError, "no parameter is free"),
+        ({"max_evals": 0}, FitError, "max_evals must be an integer from 1"),
+        ({"max_evals": 1.5}, FitError, "max_evals must be an integer from 1"),
+        ({"max_evals": True}, FitError, "max_evals must be an integer from 1"),
+        ({"seed": -1}, FitError, "seed must be an integer from 0"),
+        ({"seed": 2**32}, FitError, "seed must be an integer from 0"),
+        ({"max_time_s": 0}, FitError, "max_time_s must be a number of seconds > 0"),
+        ({"max_time_s": math.inf}, FitError, "max_time_s must be a number of seconds > 0"),
+        ({"max_time_s": math.nan}, FitError, "max_time_s must be a number of seconds > 0"),
+    ],
+)
+def test_arguments_that_make_no_fit(
+    exp1: Experiment, arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        fit(exp1, **arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("experiments", "error", "message"),
+    [
+        ("exp1_30r", ExperimentError, "did you mean 'exp1_30rr'"),
+        ([], FitError, "a fit takes one experiment, got 0"),
+        (["exp1_30rr", "exp1_30rr"], FitError, "a fit takes one experiment, got 2"),
+        (3, FitError, "expected an experiment, got int"),
+    ],
+)
+def test_what_is_no_experiment(experiments: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        fit(experiments, max_evals=1)
+
+
+def test_a_name_or_a_list_of_one_is_an_experiment_too(quick: FitResult) -> None:
+    assert fit("exp1_30rr", max_evals=300) == quick
+    assert fit([load_experiment("exp1_30rr")], max_evals=300) == quick
+
+
+def test_a_missing_library_names_the_extra(
+    exp1: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bayes_opt", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'pysimbind\[bayes\]'"):
+        fit(exp1, "bayes")
+
+
+def test_a_space_of_one_point_has_nothing_to_fit(exp1: Experiment) -> None:
+    middle = (exp1.bounds["original"].lower + exp1.bounds["original"].upper) / 2
+    with pytest.raises(FitError, match="no parameter is free"):
+        fit(exp1, bounds=Space(middle, middle), max_evals=1)
+
+
+def test_the_package_is_the_function_too() -> None:
+    """``pysimbind.fit(...)`` and ``from pysimbind.fit import fit`` are one and the same."""
+    assert pysimbind.fit("exp1_30rr", max_evals=96) == fit("exp1_30rr", max_evals=96)

@@ -1,0 +1,246 @@
+"""``python -m pysimbind.fit``: exit codes, one-line errors, files, Ctrl-C, pipes.
+
+Oracles: the exit codes that the module promises, and ``fit`` from Python for the numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pysimbind.fit import FitResult, FitStatus, cli, fit
+from pysimbind.fit.cli import main
+
+ROOT = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-m", "pysimbind.fit"]
+
+
+def _run(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *args], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_the_command_saves_what_fit_returns(tmp_path: Path) -> None:
+    out = tmp_path / "r.json"
+    done = _run("--max-evals", "200", "--seed", "5", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert FitResult.load(out) == fit("exp1_30rr", max_evals=200, seed=5)
+    assert "50 of 100 output lengths estimated, 79 prompt lengths unknown" in done.stdout
+    assert done.stdout.endswith(f"saved: {out}\n")
+    assert "200/200" in done.stderr
+
+
+def test_same_seed_same_bytes(tmp_path: Path) -> None:
+    texts = []
+    for name in ("a.json", "b.json"):
+        assert _run("--max-evals", "200", "--out", str(tmp_path / name)).returncode == 0
+        saved = json.loads((tmp_path / name).read_text())
+        assert saved.pop("timing")["time_s"] > 0
+        texts.append(json.dumps(saved))
+    assert texts[0] == texts[1]
+
+
+def test_every_option_reaches_the_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "r.json"
+    options = (
+        "exp1_30rr --method de --max-evals 120 --max-time 60 --seed 3 --bounds follow-up --quiet "
+        "--loss original-unpaired --fixed intercept=0.005 --fixed update_time"
+    )
+    code = main([*options.split(), "--out", str(out)])
+    assert code == 0
+    assert capsys.readouterr().err == ""
+    assert FitResult.load(out) == fit(
+        "exp1_30rr",
+        "de",
+        max_evals=120,
+        max_time_s=60,
+        seed=3,
+        bounds="follow-up",
+        loss="original-unpaired",
+        fixed={"intercept": 0.005, "update_time": 80},
+    )
+
+
+def test_fixed_none_frees_all(tmp_path: Path) -> None:
+    out = tmp_path / "r.json"
+    assert main(["--max-evals", "1", "--fixed", "none", "--out", str(out), "--quiet"]) == 0
+    assert FitResult.load(out).fixed == {}
+
+
+def test_an_experiment_file_can_be_fitted(shared: Path, tmp_path: Path) -> None:
+    file = shared / "data" / "vllm_cpu" / "Q_sync_r3.json"
+    out = tmp_path / "r.json"
+    assert main([str(file), "--max-evals", "20", "--quiet", "--out", str(out)]) == 0
+    assert FitResult.load(out).bounds_name == "default"
+
+
+BAD = [
+    (["exp1_30r"], "unknown experiment 'exp1_30r'; did you mean 'exp1_30rr'?"),
+    (["no/such/file.json"], "no/such/file.json: cannot be read"),
+    (["{tmp}/corrupt.json"], "corrupt.json: line 2, column 1: not valid JSON"),
+    (["--method", "bayse"], "unknown method 'bayse'; did you mean 'bayes'?"),
+    (["--loss", "mse"], "unknown loss 'mse'"),
+    (["--bounds", "folow-up"], "unknown bounds 'folow-up'; did you mean 'follow-up'?"),
+    (["--bounds", "{tmp}/corrupt.json"], "corrupt.json: line 2, column 1: not valid JSON"),
+    (["--bounds", "{tmp}/short.json"], "missing: every name needs a value"),
+    (["--fixed", "intercpt"], "unknown parameter 'intercpt' in fixed; did you mean 'intercept'?"),
+    (["--fixed", "intercept=x"], "'x' is not a number"),
+    (["--max-evals", "0"], "max_evals must be an integer from 1"),
+    (["--max-evals", "many"], "invalid int value: 'many'"),
+    (["--max-time", "-1"], "max_time_s must be a number of seconds > 0"),
+    (["--seed", "-1"], "seed must be an integer from 0"),
+    (["--sed", "1"], "unrecognized arguments: --sed"),
+    (["--out"], "expected one argument"),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), BAD, ids=lambda value: str(value)[:40])
+def test_a_mistake_is_one_line_and_exit_code_2(
+    args: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "corrupt.json").write_text('{"intercept": [0, 1],\n')
+    (tmp_path / "short.json").write_text('{"intercept": [0, 1]}')
+    out = tmp_path / "r.json"
+    given = [arg.replace("{tmp}", str(tmp_path)) for arg in args]
+    assert main(["--out", str(out), "--max-evals", "5", *given]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("pysimbind: error: ")
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["corrupt.json", "short.json"]
+
+
+@pytest.mark.parametrize("where", ["no/such/folder/r.json", "taken", "corrupt.json/r.json"])
+def test_an_unwritable_output_is_found_before_the_fit(
+    where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "corrupt.json").write_text("{")
+    monkeypatch.setattr(cli, "fit", lambda *args, **kwargs: pytest.fail("it ran"))
+    assert main(["--out", str(tmp_path / where)]) == 2
+    printed = capsys.readouterr()
+    assert "cannot be written" in printed.err
+    assert printed.err.count("\n") == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["corrupt.json", "taken"]
+
+
+def test_a_missing_library_is_exit_code_2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bayes_opt", None)
+    assert main(["--method", "bayes"]) == 2
+    assert "pip install 'pysimbind[bayes]'" in capsys.readouterr().err
+
+
+def test_a_fit_that_finds_nothing_is_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bounds = fit("exp1_30rr", max_evals=1).bounds.as_dict()
+    bounds = {name: [0, 1e-9] for name in bounds} | {"intercept": [-2, -1]}
+    (tmp_path / "box.json").write_text(json.dumps(bounds))
+    assert main(["--bounds", str(tmp_path / "box.json"), "--max-evals", "50", "--quiet"]) == 1
+    assert "no candidate could be simulated to its end" in capsys.readouterr().out
+
+
+def test_help_lists_what_there_is() -> None:
+    done = _run("--help")
+    assert done.returncode == 0
+    for word in ("exp1_30rr", "cmaes", "bayes", "original-unpaired", "--out"):
+        assert word in done.stdout
+
+
+# The command with a progress line after every batch, so that the test knows when it is running.
+_TALKATIVE = """
+import sys
+from pysimbind.fit import cli, progress
+progress.ProgressLine.__call__ = lambda self, state: self._write(state)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_twice_saves_and_reports_the_best_so_far(tmp_path: Path) -> None:
+    out = tmp_path / "r.json"
+    with subprocess.Popen(
+        [sys.executable, "-c", _TALKATIVE, "--max-evals", "400000000", "--out", str(out)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        assert first.startswith("cmaes"), first
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert "interrupted: this is the best so far" in stdout
+    result = FitResult.load(out)
+    assert result.status is FitStatus.INTERRUPTED
+    assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_ctrl_c_before_the_fit_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load_experiment", interrupted)
+    assert main([]) == 130
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_command_gives_the_signal_handler_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["--max-evals", "1", "--quiet"]) == 0
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_reader_that_leaves_is_no_failure(tmp_path: Path) -> None:
+    out = tmp_path / "r.json"
+    command = [*COMMAND, "--max-evals", "50", "--out", str(out)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        stderr = process.stderr.read()
+        assert process.wait(timeout=60) == 0
+    assert "Traceback" not in stderr
+    assert "BrokenPipe" not in stderr
+    assert FitResult.load(out).nfev == 50
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "complaint"),
+    [
+        (">/dev/full", 2, "pysimbind: error: the report cannot be written"),
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+    ],
+)
+def test_streams_that_are_closed_or_full(redirection: str, code: int, complaint: str) -> None:
+    if redirection == ">/dev/full" and not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    command = f'exec "$0" -m pysimbind.fit --max-evals 50 {redirection}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert complaint in done.stderr

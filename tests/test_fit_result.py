@@ -1,0 +1,233 @@
+"""Results of fits: saved, compared, reported; and the progress line.
+
+Oracles: direct simulation for predictions, arithmetic and round trips for the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pysimbind.config import ServerConfig
+from pysimbind.errors import FitError, OutputError
+from pysimbind.experiment import Experiment, load_experiment
+from pysimbind.fit import FitProgress, FitResult, fit
+from pysimbind.fit.progress import ProgressLine
+from pysimbind.parameters import NAMES
+from pysimbind.results import SimResult
+from pysimbind.simulator import Simulator
+
+
+@pytest.fixture(scope="module")
+def exp1() -> Experiment:
+    return load_experiment("exp1_30rr")
+
+
+@pytest.fixture(scope="module")
+def quick(exp1: Experiment) -> FitResult:
+    return fit(exp1, max_evals=300)
+
+
+# --- the result ----------------------------------------------------------------------------------
+
+
+def test_a_result_speaks_scipy_and_names(quick: FitResult) -> None:
+    assert quick.x.shape == (len(NAMES),)
+    assert quick.params == dict(zip(NAMES, quick.x.tolist(), strict=True))
+    assert (quick.nfev, quick.nit, quick.status, quick.success) == (300, 7, 1, True)
+    assert quick.message == "all evaluations are used up"
+    with pytest.raises(ValueError, match="read-only"):
+        quick.x[0] = 0
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.json.gz"])
+def test_a_saved_result_comes_back(quick: FitResult, tmp_path: Path, name: str) -> None:
+    quick.save(tmp_path / name)
+    loaded = FitResult.load(tmp_path / name)
+    assert loaded == quick
+    assert loaded.x.tobytes() == quick.x.tobytes()
+    assert loaded.report() == quick.report()
+    assert loaded.time_s == quick.time_s
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_results_that_differ_in_time_alone_are_equal(quick: FitResult) -> None:
+    assert dataclasses.replace(quick, time_s=quick.time_s + 1) == quick
+    assert dataclasses.replace(quick, nfev=quick.nfev + 1) != quick
+
+
+def _without(key: str) -> Any:
+    return lambda saved: saved.pop(key)
+
+
+def _with(key: str, value: Any) -> Any:
+    return lambda saved: saved.update({key: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_with("schema", "other"), "not a saved fit"),
+        (_with("version", 2), "version 2 of a saved fit; this pysimbind reads version 1"),
+        (_without("nfev"), "key 'nfev' is missing"),
+        (_with("methd", "x"), "unknown key 'methd'; did you mean 'method'"),
+        (_with("params", {}), "missing"),
+        (_with("config", {"max_seqs": 3}), "unknown server setting 'max_seqs'"),
+        (_with("history", {"nfev": [1], "fun": []}), "a value is not what a saved fit holds"),
+        (_with("status", 77), "a value is not what a saved fit holds"),
+    ],
+)
+def test_files_that_are_no_saved_fit(
+    quick: FitResult, tmp_path: Path, change: Any, message: str
+) -> None:
+    path = tmp_path / "r.json"
+    quick.save(path)
+    saved = json.loads(path.read_text())
+    change(saved)
+    path.write_text(json.dumps(saved))
+    with pytest.raises(FitError, match=message) as caught:
+        FitResult.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_corrupt_file_names_line_and_column(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text('{"schema": "pysimbind-fit",\n "version": }')
+    with pytest.raises(FitError, match=r"r\.json: line 2, column 13: not valid JSON"):
+        FitResult.load(path)
+
+
+def test_nothing_is_half_written(quick: FitResult, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "file").write_text("mine")
+    for path in ("taken", "no/such/r.json", "file/r.json"):
+        with pytest.raises(OutputError, match="cannot be written"):
+            quick.save(tmp_path / path)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "taken"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_predictions_are_simulations_with_the_parameters_found(
+    exp1: Experiment, quick: FitResult
+) -> None:
+    def simulate(config: ServerConfig) -> np.ndarray:
+        with Simulator(exp1.workload, config) as simulator:
+            return simulator.run(quick.x).e2e
+
+    def same(predicted: SimResult, simulated: np.ndarray) -> bool:
+        return np.array_equal(predicted.e2e, simulated, equal_nan=True)
+
+    own, few_seats = simulate(exp1.config), exp1.config.replace(max_num_seqs=4)
+    other = simulate(few_seats)
+    assert not np.array_equal(own, other, equal_nan=True)
+    assert same(quick.predict(exp1), own)
+    assert same(quick.predict(exp1.workload), own)
+    assert same(quick.predict(exp1, few_seats), other)
+    assert same(quick.predict(dataclasses.replace(exp1, config=few_seats)), other)
+
+
+def test_the_report_says_what_the_result_rests_on(quick: FitResult) -> None:
+    report = quick.report()
+    for text in (
+        "baseline",
+        "original best",
+        "then reported as",
+        "this fit",
+        "50 of 100 output lengths estimated, 79 prompt lengths unknown",
+        "at most 16 of the 19 parameters can be told apart",
+        "held: schedule_time, update_time, queue_overhead",
+        "300 evaluations in",
+        "settings that blis-2025-07 does not act on: max_model_len",
+    ):
+        assert text in report
+    assert report.isascii()
+    lines = {line.split()[0]: line for line in report.splitlines() if line}
+    assert all(name in lines for name in NAMES)
+    assert lines["intercept"].split()[2] == "s"
+    assert lines["vllm_overhead"].split()[2] == "us"
+    assert lines["schedule_time"].endswith("held")
+
+
+def test_the_report_of_a_plain_experiment_claims_nothing_more(exp1: Experiment) -> None:
+    plain = dataclasses.replace(
+        exp1, baseline=None, bounds={}, trials=None, input_source="exact", output_source="exact"
+    )
+    report = fit(plain, max_evals=1, fixed=()).report()
+    assert "baseline" not in report
+    assert "original best" not in report
+    assert "caveat" not in report
+    assert "none is held" in report
+
+
+def test_failed_requests_are_left_out(exp1: Experiment) -> None:
+    e2e = exp1.e2e.copy()
+    e2e[:50] = np.nan
+    result = fit(dataclasses.replace(exp1, e2e=e2e), max_evals=60)
+    predicted = result.predict(exp1)
+    loss = (np.mean((predicted.ttft - exp1.ttft) ** 2) + np.nanmean((predicted.e2e - e2e) ** 2)) / 2
+    assert result.fun == pytest.approx(loss, rel=1e-12)
+
+
+# --- progress ------------------------------------------------------------------------------------
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def _progress(nfev: int) -> FitProgress:
+    return FitProgress(
+        method="cmaes",
+        nfev=nfev,
+        max_evals=1000,
+        nit=1,
+        fun=1.25e-4,
+        unit="s^2",
+        x=np.zeros(len(NAMES)),
+        time_s=nfev / 100,
+    )
+
+
+def test_progress_in_a_file_is_a_line_each_tenth() -> None:
+    stream = io.StringIO()
+    line = ProgressLine(stream)
+    for nfev in range(10, 1001, 10):
+        line(_progress(nfev))
+    line.close()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 10
+    assert lines[0] == "cmaes 100/1,000  best 0.000125 s^2  100/s  9 s left"
+    assert "\r" not in stream.getvalue()
+
+
+def test_progress_on_a_terminal_is_one_line_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    clock = iter(range(100))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    stream = _Terminal()
+    line = ProgressLine(stream)
+    for nfev in (250, 500, 1000):
+        line(_progress(nfev))
+    line.close()
+    shown = stream.getvalue().split("\r")
+    assert len(shown) == 4
+    assert stream.getvalue().count("\n") == 1
+    assert all(len(part.rstrip("\n")) == 59 for part in shown[1:])
+    assert shown[1].startswith("[##........] cmaes 250/1,000")
+
+
+def test_progress_that_nobody_reads_stops_nothing() -> None:
+    stream = io.StringIO()
+    line = ProgressLine(stream)
+    stream.close()
+    line(_progress(1000))
+    line.close()

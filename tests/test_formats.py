@@ -1,0 +1,276 @@
+"""Measurement formats.
+
+Oracles: a made-up miniature of a ``vllm bench serve`` result whose arrivals and latencies are
+worked out by hand, real results of that program, and the documented schema of the package's files.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pysimbind.config import ServerConfig
+from pysimbind.errors import ExperimentError
+from pysimbind.experiment import Experiment, load_experiment
+from pysimbind.formats import FORMATS, canonical
+from pysimbind.parameters import NAMES
+
+MINIATURE = Path(__file__).parent / "data/vllm_bench_detailed.json"
+NAN = float("nan")
+
+
+def canonical_example() -> dict[str, Any]:
+    return {
+        "schema": "pysimbind-experiment",
+        "version": 1,
+        "name": "example",
+        "config": {"block_size": 32},
+        "workload": {"arrival_s": [0, 0.5], "input_tokens": [3, 4], "output_tokens": [1, 2]},
+        "measured": {"ttft_s": [0.25, None], "e2e_s": [0.25, None]},
+        "sources": {"output_tokens": ["exact", "estimated"]},
+        "baseline": dict.fromkeys(NAMES, 0.5),
+        "bounds": {"box": {name: [0, 1] for name in NAMES}},
+        "trials": {"parameters": list(NAMES), "x": [[0.5] * len(NAMES)], "loss": [7]},
+        "provenance": {"anything": ["goes"]},
+    }
+
+
+def load(tmp_path: Path, obj: object, config: ServerConfig | None = None) -> Experiment:
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps(obj))
+    return load_experiment(path, config)
+
+
+def edited(obj: dict[str, Any], key: str, value: object) -> dict[str, Any]:
+    """Return a copy with the dotted key set, or removed if ``value`` is ``...``."""
+    obj = copy.deepcopy(obj)
+    *path, last = key.split(".")
+    at = obj
+    for step in path:
+        at = at[step]
+    if value is ...:
+        del at[last]
+    else:
+        at[last] = value
+    return obj
+
+
+def test_canonical_as_documented(tmp_path: Path) -> None:
+    experiment = load(tmp_path, canonical_example())
+    assert experiment.name == "example"
+    assert experiment.config == ServerConfig(block_size=32)
+    assert experiment.workload.arrival_s.tolist() == [0, 0.5]
+    assert experiment.workload.input_tokens.tolist() == [3, 4]
+    assert experiment.workload.output_tokens.tolist() == [1, 2]
+    np.testing.assert_array_equal(experiment.ttft, [0.25, NAN])
+    np.testing.assert_array_equal(experiment.e2e, [0.25, NAN])
+    assert experiment.input_source == ("exact", "exact")
+    assert experiment.output_source == ("exact", "estimated")
+    assert experiment.baseline is not None
+    assert experiment.baseline["intercept"] == 0.5
+    assert experiment.bounds["box"].upper.tolist() == [1] * len(NAMES)
+    assert experiment.trials is not None
+    assert experiment.trials.loss.tolist() == [7]
+    assert experiment.provenance["anything"] == ["goes"]
+    assert load(tmp_path, canonical_example(), ServerConfig()).config == ServerConfig()
+
+
+def test_canonical_optional_parts(tmp_path: Path) -> None:
+    obj = canonical_example()
+    for key in ("sources", "baseline", "bounds", "trials", "provenance"):
+        del obj[key]
+    experiment = load(tmp_path, obj)
+    assert (experiment.baseline, experiment.trials) == (None, None)
+    assert (dict(experiment.bounds), dict(experiment.provenance)) == ({}, {})
+    assert experiment.caveat == ""
+    assert canonical.read(canonical.to_json(experiment), "again", None) == experiment
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("version", 2, "version: is 2, this release reads 1"),
+        ("version", ..., "version: missing"),
+        ("name", ..., "name: missing"),
+        ("name", 5, "name: must be a string, got 5"),
+        ("workloads", {}, "workloads: unknown key; did you mean 'workload'"),
+        ("config", ..., "config: missing"),
+        ("config", [], "server settings must be a mapping"),
+        ("config.blocksize", 16, "unknown server setting 'blocksize'; did you mean 'block_size'"),
+        ("config.block_size", 0, "block_size must be"),
+        ("workload", [], "workload must be a JSON object"),
+        ("workload.arrivals_s", [], "workload.arrivals_s: unknown key; did you mean 'arrival_s'"),
+        ("workload.arrival_s", [0.5, 0], "arrival_s of request 1"),
+        ("workload.arrival_s", [0.5, None], r"workload.arrival_s\[1\]: must be a finite number"),
+        ("workload.arrival_s", [0.5, NAN], r"arrival_s\[1\]: must be a finite number, got nan"),
+        ("workload.arrival_s", [0.5, 10**400], r"arrival_s\[1\]: must be a finite number"),
+        (
+            "workload",
+            {"arrival_s": [], "input_tokens": [], "output_tokens": []},
+            "at least one request",
+        ),
+        ("workload.arrival_s", 5, "workload.arrival_s: must be a list, got 5"),
+        ("workload.input_tokens", [3], "workload.input_tokens: has 1 items for 2 requests"),
+        ("workload.input_tokens", [3, 4.0], r"input_tokens\[1\]: must be an integer >= 0, got 4.0"),
+        ("workload.input_tokens", [3, -4], r"input_tokens\[1\]: must be an integer >= 0, got -4"),
+        ("workload.output_tokens", [3, True], r"output_tokens\[1\]: must be an integer"),
+        ("workload.strict", "no", "workload.strict: must be true or false"),
+        ("workload.prompt_token_ids", [[1, 2, 3], [1]], "request 1 has 1 ids for 4 tokens"),
+        ("workload.prompt_token_ids", [[1, 2, 3]], "prompt_token_ids: has 1 items"),
+        ("measured.ttft_s", ..., "measured.ttft_s: missing"),
+        ("measured.ttft_s", [0.5, "x"], r"measured.ttft_s\[1\]: must be a finite number, got 'x'"),
+        ("measured.e2e_s", [0.5, -1], "e2e of request 1 is -1"),
+        ("measured.e2es", [1], "measured.e2es: unknown key; did you mean 'e2e_s'"),
+        ("sources.output_tokens", "guess", "output_source of request 0 is 'guess'"),
+        ("sources.output_tokens", ["exact"], "sources.output_tokens: has 1 items"),
+        ("sources.inputs", "exact", "sources.inputs: unknown key; did you mean 'input_tokens'"),
+        ("baseline", 5, "baseline must be a JSON object"),
+        ("baseline.intercept", ..., "parameter 'intercept' missing"),
+        ("baseline.intercpt", 1, "unknown parameter 'intercpt'; did you mean 'intercept'"),
+        ("bounds", [], "bounds must be a JSON object"),
+        ("bounds.box", 5, "bounds.box: bounds must map each name"),
+        ("bounds.box.intercept", [1, 0], "bounds.box: bounds of 'intercept': lower 1 is above"),
+        ("trials.x", [[1.0]], r"trials.x\[0\]: has 1 values for 19 parameters"),
+        ("trials.x", [5], r"trials.x\[0\]: must be a list"),
+        ("trials.x", [[None] * 19], r"trials.x\[0\]\[0\]: must be a finite number"),
+        ("trials.loss", [1, 2], "trials.x: has 1 items for 2 requests"),
+        ("trials.parameters", ["a"], "trials.parameters: must be the names in order"),
+        ("trials.note", 3, "trials.note: must be a string"),
+        ("provenance", "me", "provenance must be a JSON object"),
+    ],
+)
+def test_canonical_errors(tmp_path: Path, key: str, value: object, message: str) -> None:
+    with pytest.raises(ExperimentError, match=message) as caught:
+        load(tmp_path, edited(canonical_example(), key, value))
+    text = str(caught.value)
+    assert text.startswith(f"{tmp_path / 'file.json'}: ")
+    assert text.count("file.json") == 1
+    assert "\n" not in text
+
+
+def test_vllm_bench_miniature() -> None:
+    """Requests 1, 3, 0, 2, 4 in order of their start; 2 failed, 4 got no first token."""
+    experiment = load_experiment(MINIATURE)
+    assert experiment.name == "vllm_bench_detailed"
+    assert experiment.workload.arrival_s.tolist() == [0, 0.25, 0.5, 1.0, 2.0]
+    assert experiment.workload.input_tokens.tolist() == [20, 40, 10, 30, 50]
+    assert experiment.workload.output_tokens.tolist() == [1, 4, 3, 0, 2]
+    np.testing.assert_array_equal(experiment.ttft, [0.25, 0.125, 0.5, NAN, NAN])
+    np.testing.assert_array_equal(experiment.e2e, [0.25, 0.625, 1.25, NAN, NAN])
+    assert experiment.config == ServerConfig()
+    assert experiment.caveat == ""
+    assert experiment.provenance["request_rate"] == 4.0
+    assert "1 requests failed" in experiment.provenance["failed"]
+    assert "defaults are assumed" in experiment.provenance["config"]
+    config = ServerConfig(max_num_seqs=2)
+    given = load_experiment(MINIATURE, config=config)
+    assert given.config == config
+    assert "config" not in given.provenance
+
+
+def miniature() -> dict[str, Any]:
+    obj: dict[str, Any] = json.loads(MINIATURE.read_text())
+    return obj
+
+
+def test_vllm_bench_latencies_win_over_gaps(tmp_path: Path) -> None:
+    obj = miniature() | {"latencies": [1.0, 2.0, 0.0, 4.0, 5.0]}
+    np.testing.assert_array_equal(load(tmp_path, obj).e2e, [2.0, 4.0, 1.0, NAN, NAN])
+    del obj["itls"]
+    np.testing.assert_array_equal(load(tmp_path, obj).e2e, [2.0, 4.0, 1.0, NAN, NAN])
+
+
+def test_vllm_bench_requests_never_sent_are_left_out(tmp_path: Path) -> None:
+    obj = miniature()
+    obj["start_times"][2] = 0.0
+    experiment = load(tmp_path, obj)
+    assert experiment.workload.arrival_s.tolist() == [0, 0.25, 0.5, 2.0]
+    assert "1 requests were never sent" in experiment.provenance["unsent"]
+    obj["start_times"], obj["errors"] = [0.0] * 5, ["refused"] * 5
+    with pytest.raises(ExperimentError, match="no request was sent"):
+        load(tmp_path, obj)
+
+
+def test_vllm_bench_tolerates_nan_only_where_unused(tmp_path: Path) -> None:
+    experiment = load(tmp_path, miniature() | {"duration": NAN, "mean_ttft_ms": float("inf")})
+    experiment.save(tmp_path / "canonical.json")
+    assert load_experiment(tmp_path / "canonical.json") == experiment
+    with pytest.raises(ExperimentError, match=r"ttfts\[4\]: must be a finite number, got nan"):
+        load(tmp_path, miniature() | {"ttfts": [0.1, 0.1, 0.1, 0.1, NAN]})
+
+
+def test_vllm_bench_old_files_have_no_errors_key(tmp_path: Path) -> None:
+    obj = miniature()
+    del obj["errors"]
+    np.testing.assert_array_equal(load(tmp_path, obj).ttft, [0.25, 0.125, 0.5, NAN, NAN])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            dict.fromkeys(
+                ("input_lens", "output_lens", "ttfts", "itls", "start_times", "errors"), ...
+            ),
+            "only the summary of a benchmark.*--save-detailed",
+        ),
+        ({"start_times": ...}, "start_times: missing, so no arrivals; with a newer vLLM"),
+        ({"input_lens": ...}, "input_lens: missing; run"),
+        ({"output_lens": ...}, "output_lens: missing; run"),
+        ({"itls": ...}, "itls: missing, so no end-to-end latencies"),
+        ({"ttfts": [0.1] * 4}, "ttfts: has 4 items for 5 requests"),
+        ({"errors": [""]}, "errors: has 1 items for 5 requests"),
+        ({"input_lens": [1, 2, 3, 4, 5.5]}, r"input_lens\[4\]: must be an integer >= 0, got 5.5"),
+        ({"output_lens": [1, 2, 3, 4, -5]}, r"output_lens\[4\]: must be an integer >= 0"),
+        ({"itls": [[], [], [], [], ["x"]]}, r"itls\[4\]\[0\]: must be a finite number, got 'x'"),
+        ({"itls": [[], [], [], [], 3]}, r"itls\[4\]: must be a list, got 3"),
+        ({"start_times": [1, 2, 3, 4, None]}, r"start_times\[4\]: must be a finite number"),
+        ({"start_times": "now"}, "start_times: must be a list, got 'now'"),
+        ({"ttfts": [0.1, 0.1, 0.1, -0.1, 0.1]}, r"ttft of request 1 is -0\.1"),
+    ],
+)
+def test_vllm_bench_errors(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    obj = miniature()
+    for key, value in change.items():
+        obj = edited(obj, key, value)
+    with pytest.raises(ExperimentError, match=message) as caught:
+        load(tmp_path, obj)
+    assert str(caught.value).startswith(f"{tmp_path / 'file.json'}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_vllm_bench_real_results(shared: Path) -> None:
+    """The program's own totals and means agree with what is read."""
+    for path in sorted((shared / "data/vllm_cpu").glob("*.json")):
+        if path.name.count(".") > 1:
+            continue  # the companions NAME.meta.json and the like
+        raw = json.loads(path.read_text())
+        experiment = load_experiment(path)
+        assert experiment.num_requests == raw["num_prompts"]
+        assert experiment.workload.input_tokens.sum() == raw["total_input_tokens"]
+        assert experiment.workload.output_tokens.sum() == raw["total_output_tokens"]
+        assert experiment.workload.arrival_s[0] == 0
+        assert 1e3 * np.nanmean(experiment.ttft) == pytest.approx(raw["mean_ttft_ms"])
+        assert 1e3 * np.nanmean(experiment.e2e) == pytest.approx(raw["mean_e2el_ms"])
+
+
+def test_the_gaps_of_real_results_add_up_to_the_latencies(shared: Path, tmp_path: Path) -> None:
+    raw = json.loads((shared / "data/vllm_cpu/Q_sync_r3.json").read_text())
+    with_latencies = load(tmp_path, raw).e2e
+    del raw["latencies"]
+    np.testing.assert_allclose(load(tmp_path, raw).e2e, with_latencies, atol=2e-3)
+
+
+@pytest.mark.parametrize("example", [canonical_example(), miniature()])
+def test_one_format_claims_a_file(example: dict[str, Any]) -> None:
+    assert sum(each.detect(example) for each in FORMATS) == 1
+
+
+@pytest.mark.parametrize("obj", [None, 3, "text", [], {}, {"ttfts": []}])
+def test_no_format_claims_anything_else(obj: object) -> None:
+    assert not any(each.detect(obj) for each in FORMATS)
