@@ -171,7 +171,7 @@ def sources() -> list[Path]:
     """Return the files that the library is compiled from, in a fixed order."""
     compiled = (
         path
-        for path in SHIM.rglob("*")
+        for path in (*SHIM.glob("*"), *(SHIM / "sim").rglob("*"))  # not cmd: programs of their own
         if path.suffix in {".go", ".c", ".h", ".s"} and not path.name.endswith("_test.go")
     )
     return [CDEF, SHIM / "go.mod", *sorted(compiled)]

@@ -1,0 +1,72 @@
+"""What every benchmark simulates: exp1_30rr, and candidates that a fit of it would try."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pysimbind import COEFFICIENTS, NAMES, Experiment, load_experiment
+
+FloatArray = npt.NDArray[np.float64]
+
+EXPERIMENT = "exp1_30rr"
+_VOCABULARY = 151_936  # tokens that Qwen2.5 knows
+_SPREAD = 0.2
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Candidates [N, 19], and the two parts of each as the simulator takes them."""
+
+    vectors: FloatArray
+    coeffs: FloatArray
+    overheads: FloatArray
+
+
+def draw_candidates(count: int) -> Candidates:
+    """Draw candidates around the baseline, inside the original bounds; the same in every run.
+
+    They differ from one another: a processor learns the branches of a single one by heart.
+    """
+    experiment = load_experiment(EXPERIMENT)
+    assert experiment.baseline is not None
+    space = experiment.bounds["original"]
+    scale = np.random.default_rng(20250701).uniform(1 - _SPREAD, 1 + _SPREAD, (count, len(NAMES)))
+    vectors = np.clip(experiment.baseline.vector * scale, space.lower, space.upper)
+    parts = np.split(vectors, [len(COEFFICIENTS)], axis=1)
+    return Candidates(vectors, *map(np.ascontiguousarray, parts))
+
+
+def write_case(path: Path, candidate: FloatArray, experiment: Experiment) -> None:
+    """Write one candidate and the whole workload as the oneshot command reads it.
+
+    As in the original's files, each token is spelled out: random ids, since its prompts are not
+    published. Random ids share no prefix, so they simulate as the lengths alone do.
+    """
+    rng = np.random.default_rng(1)
+    workload, config = experiment.workload, experiment.config
+    columns = (workload.arrival_s.tolist(), workload.input_tokens, workload.output_tokens)
+    case = {
+        "config": {
+            "max_num_seqs": config.max_num_seqs,
+            "max_num_batched_tokens": config.max_num_batched_tokens,
+            "block_size": config.block_size,
+            "num_gpu_blocks": config.num_gpu_blocks or 0,
+            "enable_prefix_caching": config.enable_prefix_caching,
+        },
+        "coeffs": candidate[: len(COEFFICIENTS)].tolist(),
+        "overheads_us": candidate[len(COEFFICIENTS) :].tolist(),
+        "requests": [
+            {
+                "arrival_s": arrival_s,
+                "prompt_token_ids": rng.integers(_VOCABULARY, size=prompt).tolist(),
+                "output_token_ids": rng.integers(_VOCABULARY, size=output).tolist(),
+            }
+            for arrival_s, prompt, output in zip(*columns, strict=True)
+        ],
+    }
+    path.write_text(json.dumps(case), encoding="utf-8")

@@ -1,0 +1,91 @@
+"""The original way, rebuilt: a Go process for every evaluation, its text parsed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import build
+from pysimbind import load_experiment
+
+from .case import EXPERIMENT, FloatArray, write_case
+
+RELAY = Path(__file__).with_name("relay.py")
+_PACKAGE = "./cmd/oneshot"
+
+
+class OldWay:
+    """The oneshot command, compiled, and a case file for each candidate [N, 19].
+
+    The files are written beforehand: the original's workload file was, too.
+    """
+
+    def __init__(self, folder: Path, vectors: FloatArray) -> None:
+        self.oneshot = folder / "oneshot"
+        flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w"]
+        _go(["build", *flags, "-o", str(self.oneshot), _PACKAGE])
+        self.cases = [folder / f"case{i}.json" for i in range(len(vectors))]
+        experiment = load_experiment(EXPERIMENT)
+        for path, vector in zip(self.cases, vectors, strict=True):
+            write_case(path, vector, experiment)
+
+    def evaluate(self, case: Path) -> FloatArray:
+        """Simulate a case file by Python -> Go; return TTFT and E2E [2, R] in us, NaN: never."""
+        return parse(_output([str(self.oneshot), str(case)]))
+
+    def evaluate_by_relay(self, case: Path) -> FloatArray:
+        """Simulate a case file by Python -> Python -> Go, as the original did; see ``evaluate``."""
+        return parse(_output([sys.executable, str(RELAY), str(self.oneshot), str(case)]))
+
+
+def parse(text: str) -> FloatArray:
+    """Read the latencies [2, R] in us out of what the oneshot command prints."""
+    found = {}
+    for line in text.splitlines():
+        name, _, values = line.partition(": ")
+        found[name] = [float(value) for value in values.strip("[] ").split()]
+    return np.array([found["TTFTs"], found["E2Es"]])
+
+
+def engines_ns(
+    case: Path, vectors: FloatArray, *, repeats: int = 3, benchtime: str = "1s"
+) -> dict[str, list[float]]:
+    """Time both engines in Go, without Python; return the ns per evaluation of each repeat.
+
+    Go's own benchmark does it, after it has checked that the engines agree on every candidate
+    [N, 19]. ``case``: a file whose workload is simulated.
+    """
+    candidates = case.with_name("candidates.json")
+    candidates.write_text(json.dumps(vectors.tolist()), encoding="utf-8")
+    files = {"ONESHOT_BENCH_CASE": str(case), "ONESHOT_BENCH_CANDIDATES": str(candidates)}
+    flags = ["-run=^$", "-bench=.", f"-benchtime={benchtime}", f"-count={repeats}"]
+    found: dict[str, list[float]] = {"Leap": [], "Reference": []}
+    for line in _go(["test", *flags, _PACKAGE], files).splitlines():
+        if line.startswith("Benchmark"):
+            # such as: BenchmarkLeap-2   262144   4580 ns/op   0 B/op   0 allocs/op
+            name, _, ns, *_ = line.split()
+            found[name.removeprefix("Benchmark").partition("-")[0]].append(float(ns))
+    return found
+
+
+def _go(arguments: list[str], environment: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        [build.find_go(), *arguments],
+        cwd=build.SHIM,
+        env=build.go_environment() | (environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"go {' '.join(arguments)} failed:\n{done.stdout}")
+    return done.stdout
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

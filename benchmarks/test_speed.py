@@ -1,0 +1,89 @@
+"""Evaluations per second, new way and old; each asserts that it computed the same ticks."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pysimbind import Simulator, load_experiment, simulate, simulate_batch
+
+from .case import EXPERIMENT, Candidates, FloatArray
+from .oldway import OldWay, engines_ns
+from .table import OLD_CHAIN, OLD_WAY, Row
+
+Timed = Callable[[str, Callable[[], object], int, int], None]
+Expected = Callable[[int], FloatArray]
+
+SINGLES = 1000  # calls in a round
+ROUNDS = 30
+
+
+def test_simulate(timed: Timed, candidates: Candidates, expected: Expected) -> None:
+    pairs = list(zip(candidates.coeffs, candidates.overheads, strict=True))[:SINGLES]
+
+    def run() -> None:
+        for coeffs, overheads in pairs:
+            simulate(coeffs, overheads)
+
+    got = np.array([list(simulate(*pair)) for pair in pairs])
+    np.testing.assert_array_equal(got, expected(SINGLES).swapaxes(0, 1))
+    timed("simulate", run, SINGLES, ROUNDS)
+
+
+def test_simulator_run(timed: Timed, candidates: Candidates, expected: Expected) -> None:
+    vectors = list(candidates.vectors[:SINGLES])
+    experiment = load_experiment(EXPERIMENT)
+    with Simulator(experiment.workload, experiment.config) as simulator:
+
+        def run() -> None:
+            for vector in vectors:
+                simulator.run(vector)
+
+        got = np.array([list(simulator.run(vector)) for vector in vectors])
+        np.testing.assert_array_equal(got, expected(SINGLES).swapaxes(0, 1))
+        timed("Simulator.run", run, SINGLES, ROUNDS)
+
+
+@pytest.mark.parametrize("workers", [1, 0], ids=["one worker", "all workers"])
+@pytest.mark.parametrize("count", [1000, 10_000])
+def test_simulate_batch(
+    timed: Timed, candidates: Candidates, expected: Expected, count: int, workers: int
+) -> None:
+    coeffs, overheads = candidates.coeffs[:count], candidates.overheads[:count]
+
+    def run() -> object:
+        return simulate_batch(coeffs, overheads, workers=workers)
+
+    got = simulate_batch(coeffs, overheads, workers=workers)
+    np.testing.assert_array_equal(list(got), expected(count))
+    assert set(got.engine) == {"leap"}
+    who = "one worker" if workers == 1 else "all workers"
+    timed(f"simulate_batch of {count:,}, {who}", run, count, ROUNDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "evaluate"),
+    [(OLD_WAY, OldWay.evaluate), (OLD_CHAIN, OldWay.evaluate_by_relay)],
+    ids=["direct", "by relay"],
+)
+def test_old_way(
+    timed: Timed, old_way: OldWay, expected: Expected, name: str, evaluate: Callable[..., Any]
+) -> None:
+    got = np.array([evaluate(old_way, case) for case in old_way.cases])
+    ticks = np.rint(1e6 * expected(SINGLES)[:, : len(got)].swapaxes(0, 1))
+    np.testing.assert_array_equal(got, ticks)
+    cases = itertools.cycle(old_way.cases)
+    timed(name, lambda: evaluate(old_way, next(cases)), 1, ROUNDS)
+
+
+def test_engines_in_go(old_way: OldWay, candidates: Candidates, table: list[Row]) -> None:
+    """Go's own benchmark of the same candidates; it first compares the engines."""
+    found = engines_ns(old_way.cases[0], candidates.vectors[:SINGLES])
+    for engine, ns in found.items():
+        assert len(ns) == 3
+        table.append(Row(f"the {engine.lower()} engine in Go alone", statistics.median(ns) / 1e9))
