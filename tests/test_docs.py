@@ -1,0 +1,200 @@
+"""What the README, the pages and the examples say is true.
+
+The oracle is the text itself: its Python blocks run and hold their own assertions, its examples
+run, its links lead somewhere, and each of its shell commands is known to what it calls.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import build
+from pysimbind import load_experiment
+from pysimbind.fit import METHODS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+CAVEAT = load_experiment("exp1_30rr").caveat
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the fenced blocks of one language, preceded by empty lines as in the page."""
+    text = page.read_text("utf-8")
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return ["\n" * text.count("\n", 0, match.start(1)) + match[1] for match in found]
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def run(command: list[str], cwd: Path, **env: str) -> str:
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=name)
+def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for block in blocks(page, "python"):  # those of a page build on each other
+        exec(compile(block, str(page), "exec"), namespace)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=name)
+def test_examples_run(example: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(example)]
+    if example.name == "plot_fit.py":
+        pytest.importorskip("matplotlib", reason="plot_fit.py needs the extra 'plot'")
+        picture = tmp_path / "fit.png"
+        run([*command, "--out", str(picture), "--max-evals", "500"], tmp_path)
+        assert picture.read_bytes().startswith(b"\x89PNG")
+    else:
+        assert run(command, tmp_path)
+
+
+def test_the_readme_shows_the_quickstart() -> None:
+    quickstart = (ROOT / "examples" / "quickstart.py").read_text("utf-8")
+    assert [block.lstrip("\n") for block in blocks(ROOT / "README.md", "python")] == [quickstart]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8")):
+        assert "://" in target or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_results_of_the_experiment_carry_its_caveat(page: Path) -> None:
+    text = " ".join(page.read_text("utf-8").split())
+    if re.search(r"\d s²|\[s²\]", text):
+        assert CAVEAT in text
+
+
+def test_the_readme_quotes_the_benchmarks() -> None:
+    speed = (ROOT / "README.md").read_text("utf-8").split("## Speed")[1].split("\n## ")[0]
+    quoted = [line for line in speed.splitlines() if line.startswith("|")]
+    measured = (ROOT / "docs" / "benchmarks.md").read_text("utf-8").splitlines()
+    assert len(quoted) > 2
+    assert [line for line in quoted if line not in measured] == []
+
+
+def shell_commands() -> list[str]:
+    lines = [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
+    return sorted({part.strip() for line in lines if line for part in line.split("&&")})
+
+
+@pytest.mark.parametrize("command", shell_commands())
+def test_shell_commands_are_valid(command: str, tmp_path: Path) -> None:
+    words = shlex.split(command)
+    for start, check in CHECKS.items():
+        if command.startswith(start):
+            check(words[len(shlex.split(start)) :], tmp_path)
+            return
+    pytest.fail(f"no check for the command {command!r}")
+
+
+def check_fit(arguments: list[str], folder: Path) -> None:
+    """Run the fit with few evaluations; a user's own file is stood in for."""
+    few = ["--quiet", "--max-evals", "6"]
+    if "bayes" in arguments and importlib.util.find_spec("bayes_opt") is None:
+        pytest.skip("bayesian-optimization is not installed")
+    sample = ROOT / "tests" / "data" / "vllm_bench_detailed.json"
+    (folder / "result.json").write_bytes(sample.read_bytes())
+    done = run([sys.executable, "-m", "pysimbind.fit", *arguments, *few], folder)
+    if "--help" in arguments:
+        assert all(method in done for method in METHODS)
+
+
+def check_pip(arguments: list[str], folder: Path) -> None:
+    """Look the options up in pip's help, and the extras in pyproject.toml."""
+    known = run([sys.executable, "-m", "pip", arguments[0], "--help"], folder)
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    extras = project.split("[project.optional-dependencies]")[1]
+    for word in arguments[1:]:
+        if word.startswith("-"):
+            assert re.search(rf"(?<!\S){re.escape(word)}[\s,]", known), word
+        for extra in re.findall(r"\[(.*)\]", word):
+            for each in extra.split(","):
+                assert re.search(rf"^{each} = \[", extras, re.MULTILINE), each
+
+
+def check_pytest(arguments: list[str], folder: Path) -> None:
+    """Collect what would run."""
+    collect = ["--collect-only", "-q", "-p", "no:cacheprovider"]
+    assert "::" in run([sys.executable, "-m", "pytest", *arguments, *collect], ROOT)
+
+
+def check_go_test(arguments: list[str], folder: Path) -> None:
+    """Compile the tests; a fuzz target must be among them."""
+    where, env = arguments[-1], build.go_environment() | {"CC": build.find_cc()}
+    listed = run([build.find_go(), "test", "-list", ".", where], build.SHIM, **env)
+    if "-fuzz" in arguments:
+        assert arguments[arguments.index("-fuzz") + 1] in listed.split()
+
+
+def check_script(arguments: list[str], folder: Path) -> None:
+    """Ask a script of ours for its options."""
+    script, *options = arguments
+    if script == "examples/plot_fit.py":
+        pytest.importorskip("matplotlib", reason="plot_fit.py needs the extra 'plot'")
+    usage = run([sys.executable, str(ROOT / script), "--help"], folder)
+    assert all(option in usage for option in options if option.startswith("--"))
+
+
+def check_one_liner(arguments: list[str], folder: Path) -> None:
+    compile(arguments[0], "-c", "exec")
+
+
+def check_configured(arguments: list[str], folder: Path) -> None:
+    """Look whether the files named are there: the tool itself is not in the extra 'test'."""
+    for word in arguments:
+        assert word.startswith("-") or word in ("check", "format") or (ROOT / word).exists(), word
+
+
+def check_ci(arguments: list[str], folder: Path) -> None:
+    """CI must be executable and run the README's two commands as they are shown."""
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    said = script.read_text("utf-8").replace("--quiet ", "")
+    for block in blocks(ROOT / "README.md", "sh"):
+        assert f"({block.strip()})" in said
+
+
+def check_shell(arguments: list[str], folder: Path) -> None:
+    """A folder to go to, or the activation of an environment that the reader has just made."""
+    assert all((ROOT / word).exists() or word.startswith(".venv") for word in arguments)
+
+
+CHECKS = {
+    "python -m pysimbind.fit": check_fit,
+    "python -m pytest": check_pytest,
+    "python -m venv": check_shell,
+    "python -c": check_one_liner,
+    "python": check_script,
+    "pip": check_pip,
+    "go test": check_go_test,
+    "ruff": check_configured,
+    "mypy": check_configured,
+    ".ci/run": check_ci,
+    "cd": check_shell,
+    ".": check_shell,
+}
