@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ ParamsLike = Parameters | Mapping[str, float] | npt.ArrayLike
 DEFAULT_EXPERIMENT = "exp1_30rr"
 _FLOAT64 = np.dtype(np.float64)
 _COEFFS_SHAPE, _OVERHEADS_SHAPE = (len(COEFFICIENTS),), (len(OVERHEADS),)
+_PARAMS_SHAPE = (len(NAMES),)
 
 
 class Simulator:
@@ -60,7 +61,7 @@ class Simulator:
         Raises ``ParameterError`` for a wrong shape, an unknown name or a value that is not finite.
         A step time that is negative or overflows is no error: see ``SimResult.outcome``.
         """
-        vector = Parameters.of(params).vector
+        vector = params if _ready(params, _PARAMS_SHAPE) else Parameters.of(params).vector
         split = len(COEFFICIENTS)
         return self._run(vector[:split], vector[split:])
 
@@ -199,7 +200,7 @@ def _check_prompts_fit(workload: Workload, config: ServerConfig) -> None:
         )
 
 
-def _ready(values: Any, shape: tuple[int, ...]) -> bool:
+def _ready(values: Any, shape: tuple[int, ...]) -> TypeGuard[npt.NDArray[np.float64]]:
     """Tell whether an array can go to the library as it is; finiteness is checked there."""
     return (
         type(values) is np.ndarray
