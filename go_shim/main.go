@@ -26,6 +26,12 @@ var (
 	_ [C.PSB_NUM_COEFFS - sim.NumCoeffs]struct{}
 	_ [sim.NumOverheads - C.PSB_NUM_OVERHEADS]struct{}
 	_ [C.PSB_NUM_OVERHEADS - sim.NumOverheads]struct{}
+	_ [sim.TimeColumns - C.PSB_TIME_COLUMNS]struct{}
+	_ [C.PSB_TIME_COLUMNS - sim.TimeColumns]struct{}
+	_ [sim.CountColumns - C.PSB_COUNT_COLUMNS]struct{}
+	_ [C.PSB_COUNT_COLUMNS - sim.CountColumns]struct{}
+	_ [sim.EntryColumns - C.PSB_ENTRY_COLUMNS]struct{}
+	_ [C.PSB_ENTRY_COLUMNS - sim.EntryColumns]struct{}
 	_ [sim.SummaryColumns - C.PSB_SUMMARY_COLUMNS]struct{}
 	_ [C.PSB_SUMMARY_COLUMNS - sim.SummaryColumns]struct{}
 	_ [sim.DetailRows - C.PSB_DETAIL_ROWS]struct{}
@@ -56,28 +62,63 @@ func psb_open(w *C.psb_workload, c *C.psb_config, handle *C.uint64_t, text *C.ch
 
 //export psb_run
 func psb_run(handle C.uint64_t, n C.int64_t, coeffs, overheads *C.double, engine, workers C.int32_t,
-	ttft, e2e *C.double, summary *C.int64_t, detail *C.int32_t, text *C.char, size C.int64_t,
+	out *C.psb_output, text *C.char, size C.int64_t,
 ) (code C.int32_t) {
 	defer recoverInto(&code, text, size)
 	s, err := open.get(uint64(handle))
 	if err != nil {
 		return report(err, text, size)
 	}
-	if n < 0 || coeffs == nil || overheads == nil || ttft == nil || e2e == nil || summary == nil {
+	if n < 0 || coeffs == nil || overheads == nil || out == nil ||
+		out.ttft == nil || out.e2e == nil || out.summary == nil ||
+		(out.jac_ttft == nil) != (out.jac_e2e == nil) {
 		return report(errNull, text, size)
 	}
-	rows, requests := int(n), s.NumRequests()
+	rows := int(n)
+	cells := rows * s.NumRequests()
 	err = s.RunBatch(rows, &sim.Candidates{
 		Coeffs:    floats(coeffs, rows*sim.NumCoeffs),
 		Overheads: floats(overheads, rows*sim.NumOverheads),
-		TTFT:      floats(ttft, rows*requests),
-		E2E:       floats(e2e, rows*requests),
-		Summary:   unsafe.Slice((*int64)(summary), rows*sim.SummaryColumns),
-		Detail:    unsafe.Slice((*int32)(detail), detailLength(detail, rows*requests)),
+		TTFT:      floats(out.ttft, cells),
+		E2E:       floats(out.e2e, cells),
+		Summary:   integers(out.summary, rows*sim.SummaryColumns),
+		Detail:    optional((*int32)(out.detail), cells*sim.DetailRows),
+		Sent:      optional((*float64)(out.sent), cells),
+		JacTTFT:   optional((*float64)(out.jac_ttft), cells*sim.NumParams),
+		JacE2E:    optional((*float64)(out.jac_e2e), cells*sim.NumParams),
 	}, sim.Engine(engine), int(workers))
 	if err != nil {
 		return report(err, text, size)
 	}
+	return C.PSB_OK
+}
+
+//export psb_trace
+func psb_trace(handle C.uint64_t, coeffs, overheads *C.double, out *C.psb_trace_output,
+	text *C.char, size C.int64_t,
+) (code C.int32_t) {
+	defer recoverInto(&code, text, size)
+	s, err := open.get(uint64(handle))
+	if err != nil {
+		return report(err, text, size)
+	}
+	if coeffs == nil || overheads == nil || out == nil || out.step_capacity < 0 || out.entry_capacity < 0 ||
+		out.times == nil || out.counts == nil || out.entries == nil || out.scheduled == nil {
+		return report(errNull, text, size)
+	}
+	var p sim.Params
+	copy(p.Coeffs[:], floats(coeffs, sim.NumCoeffs))
+	copy(p.Overheads[:], floats(overheads, sim.NumOverheads))
+	trace, err := s.Trace(&p)
+	if err != nil {
+		return report(err, text, size)
+	}
+	copy(floats(out.times, int(out.step_capacity)*sim.TimeColumns), trace.Times)
+	copy(integers(out.counts, int(out.step_capacity)*sim.CountColumns), trace.Counts)
+	copy(integers(out.entries, int(out.entry_capacity)*sim.EntryColumns), trace.Entries)
+	copy(floats(out.scheduled, s.NumRequests()), trace.Scheduled)
+	out.num_steps = C.int64_t(len(trace.Times) / sim.TimeColumns)
+	out.num_entries = C.int64_t(len(trace.Entries) / sim.EntryColumns)
 	return C.PSB_OK
 }
 
@@ -94,41 +135,52 @@ func goWorkload(w *C.psb_workload) *sim.Workload {
 	n := int(max(w.num_requests, 0))
 	return &sim.Workload{
 		ArrivalS:     floats(w.arrival_s, n),
-		InputTokens:  unsafe.Slice((*int64)(w.input_tokens), n),
-		OutputTokens: unsafe.Slice((*int64)(w.output_tokens), n),
+		InputTokens:  integers(w.input_tokens, n),
+		OutputTokens: integers(w.output_tokens, n),
 		PromptIDs:    ragged(w.prompt_offsets, w.prompt_token_ids, n),
 		OutputIDs:    ragged(w.output_offsets, w.output_token_ids, n),
+
+		MaxConcurrency: int64(w.max_concurrency),
 	}
 }
 
 func goConfig(c *C.psb_config) sim.Config {
 	return sim.Config{
-		Semantics:           sim.Semantics(c.semantics),
-		MaxNumSeqs:          int64(c.max_num_seqs),
-		MaxNumBatchedTokens: int64(c.max_num_batched_tokens),
-		BlockSize:           int64(c.block_size),
-		NumGPUBlocks:        int64(c.num_gpu_blocks),
-		EnablePrefixCaching: c.enable_prefix_caching != 0,
-		HorizonS:            float64(c.horizon_s),
+		Semantics:                 sim.Semantics(c.semantics),
+		MaxNumSeqs:                int64(c.max_num_seqs),
+		MaxNumBatchedTokens:       int64(c.max_num_batched_tokens),
+		BlockSize:                 int64(c.block_size),
+		NumGPUBlocks:              int64(c.num_gpu_blocks),
+		EnablePrefixCaching:       c.enable_prefix_caching != 0,
+		HorizonS:                  float64(c.horizon_s),
+		MaxModelLen:               int64(c.max_model_len),
+		EnableChunkedPrefill:      c.enable_chunked_prefill != 0,
+		LongPrefillTokenThreshold: int64(c.long_prefill_token_threshold),
+		ReserveFullISL:            c.scheduler_reserve_full_isl != 0,
+		Watermark:                 float64(c.watermark),
+		AsyncScheduling:           c.async_scheduling != 0,
 	}
 }
 
 func floats(p *C.double, n int) []float64 { return unsafe.Slice((*float64)(p), n) }
 
+func integers(p *C.int64_t, n int) []int64 { return unsafe.Slice((*int64)(p), n) }
+
 func ragged(offsets *C.int64_t, ids *C.int32_t, n int) *sim.Ragged {
 	if offsets == nil {
 		return nil
 	}
-	r := &sim.Ragged{Offsets: unsafe.Slice((*int64)(offsets), n+1)}
+	r := &sim.Ragged{Offsets: integers(offsets, n+1)}
 	r.IDs = unsafe.Slice((*int32)(ids), r.Offsets[n])
 	return r
 }
 
-func detailLength(detail *C.int32_t, cells int) int {
-	if detail == nil {
-		return 0
+// optional is the array at p, or nil where there is none.
+func optional[T any](p *T, n int) []T {
+	if p == nil {
+		return nil
 	}
-	return cells * sim.DetailRows
+	return unsafe.Slice(p, n)
 }
 
 // report writes err into the caller's text buffer and returns its code.

@@ -8,7 +8,7 @@
  * is not PSB_OK, the text (UTF-8, NUL-terminated, cut to error_size) is in error.
  */
 
-#define PSB_ABI_VERSION 1
+#define PSB_ABI_VERSION 2
 
 #define PSB_NUM_COEFFS 15
 #define PSB_NUM_OVERHEADS 4
@@ -19,21 +19,53 @@
 #define PSB_PANIC 3
 
 #define PSB_BLIS_2025_07 0
+#define PSB_VLLM_V1 1
+#define PSB_VLLM_V1_0_9_1 2
 
 #define PSB_ENGINE_AUTO 0
 #define PSB_ENGINE_REFERENCE 1
 #define PSB_ENGINE_LEAP 2
 
-/* Columns of the arrays summary and detail of psb_run. */
+/* Columns of psb_output.summary. */
 #define PSB_SUMMARY_OUTCOME 0
 #define PSB_SUMMARY_STEPS 1
 #define PSB_SUMMARY_PEAK_KV 2
 #define PSB_SUMMARY_ENGINE 3
 #define PSB_SUMMARY_COLUMNS 4
+
+/* Rows of psb_output.detail. Steps are numbered from 0; -1: none. */
 #define PSB_DETAIL_STATUS 0
 #define PSB_DETAIL_CACHED 1
 #define PSB_DETAIL_PREEMPTIONS 2
-#define PSB_DETAIL_ROWS 3
+#define PSB_DETAIL_GENERATED 3
+#define PSB_DETAIL_FIRST_STEP 4
+#define PSB_DETAIL_LAST_STEP 5
+#define PSB_DETAIL_BUSY_PERIOD 6
+#define PSB_DETAIL_ROWS 7
+
+/* Columns of psb_trace_output.times, in seconds, and of its counts. */
+#define PSB_TIME_START 0
+#define PSB_TIME_COMPOSED 1
+#define PSB_TIME_DURATION 2
+#define PSB_TIME_COLUMNS 3
+#define PSB_COUNT_DECODE_TOKENS 0
+#define PSB_COUNT_PREFILL_TOKENS 1
+#define PSB_COUNT_MAX_PREFILL_TOKENS 2
+#define PSB_COUNT_NUM_PREFILLS 3
+#define PSB_COUNT_RUNNING 4
+#define PSB_COUNT_WAITING 5
+#define PSB_COUNT_KV_BLOCKS 6
+#define PSB_COUNT_CACHED_TOKENS 7
+#define PSB_COUNT_PREEMPTIONS 8
+#define PSB_COUNT_COLUMNS 9
+
+/* Columns of its entries: requests that a step scheduled, in the scheduler's order, and those that
+ * it preempted, which have 0 tokens. */
+#define PSB_ENTRY_STEP 0
+#define PSB_ENTRY_REQUEST 1
+#define PSB_ENTRY_TOKENS 2
+#define PSB_ENTRY_CACHED_TOKENS 3
+#define PSB_ENTRY_COLUMNS 4
 
 typedef struct {
     int64_t num_requests;
@@ -44,17 +76,47 @@ typedef struct {
     int32_t *prompt_token_ids;
     int64_t *output_offsets;   /* as prompt_offsets */
     int32_t *output_token_ids;
+    int64_t max_concurrency;   /* 0: open loop */
 } psb_workload;
 
 typedef struct {
-    int64_t semantics;               /* PSB_BLIS_2025_07 */
+    int64_t semantics;               /* PSB_BLIS_2025_07 ... */
     int64_t max_num_seqs;
     int64_t max_num_batched_tokens;
     int64_t block_size;
     int64_t num_gpu_blocks;          /* 0: unlimited */
-    int64_t enable_prefix_caching;   /* 0 or 1 */
+    int64_t max_model_len;           /* 0: no limit */
+    int64_t long_prefill_token_threshold;
+    int64_t enable_prefix_caching;   /* this and the next three: 0 or 1 */
+    int64_t enable_chunked_prefill;
+    int64_t scheduler_reserve_full_isl;
+    int64_t async_scheduling;
+    double watermark;
     double horizon_s;                /* infinity: none */
 } psb_config;
+
+/* Where the results of n candidates go. All but ttft, e2e and summary may be NULL. */
+typedef struct {
+    double *ttft;      /* [n, R] seconds; NaN: never */
+    double *e2e;       /* [n, R] */
+    int64_t *summary;  /* [n, PSB_SUMMARY_COLUMNS] */
+    int32_t *detail;   /* [n, PSB_DETAIL_ROWS, R] */
+    double *sent;      /* [n, R] when the client sent each request, seconds; NaN: never */
+    double *jac_ttft;  /* [n, R, 19] seconds per unit of each parameter; both or neither */
+    double *jac_e2e;
+} psb_output;
+
+/* Where the steps of one run go. Rows beyond a capacity are not written, but counted. */
+typedef struct {
+    int64_t step_capacity;
+    double *times;           /* [step_capacity, PSB_TIME_COLUMNS] */
+    int64_t *counts;         /* [step_capacity, PSB_COUNT_COLUMNS] */
+    int64_t entry_capacity;
+    int64_t *entries;        /* [entry_capacity, PSB_ENTRY_COLUMNS] */
+    double *scheduled;       /* [R] when the first step with the request began, seconds; NaN: never */
+    int64_t num_steps;       /* out */
+    int64_t num_entries;     /* out */
+} psb_trace_output;
 
 int32_t psb_abi_version(void);
 
@@ -66,12 +128,13 @@ int32_t psb_open(psb_workload *workload, psb_config *config, uint64_t *handle,
                  char *error, int64_t error_size);
 
 /* Simulates n candidates, coeffs [n, 15] in seconds and overheads [n, 4] in microseconds, on at
- * most workers threads (0: one per processor). Writes, per candidate, ttft [R] and e2e [R] in
- * seconds (NaN: never), summary [PSB_SUMMARY_COLUMNS], and, unless it is NULL, detail
- * [PSB_DETAIL_ROWS, R]. */
+ * most workers threads (0: one per processor). */
 int32_t psb_run(uint64_t handle, int64_t n, double *coeffs, double *overheads,
-                int32_t engine, int32_t workers,
-                double *ttft, double *e2e, int64_t *summary, int32_t *detail,
+                int32_t engine, int32_t workers, psb_output *output,
                 char *error, int64_t error_size);
+
+/* Simulates one candidate by the reference engine and writes what each step did. */
+int32_t psb_trace(uint64_t handle, double *coeffs, double *overheads, psb_trace_output *output,
+                  char *error, int64_t error_size);
 
 int32_t psb_close(uint64_t handle, char *error, int64_t error_size);

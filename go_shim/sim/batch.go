@@ -14,6 +14,9 @@ type Candidates struct {
 	TTFT, E2E []float64 // [n, R]
 	Summary   []int64   // [n, SummaryColumns]
 	Detail    []int32   // [n, DetailRows, R], or nil
+	Sent      []float64 // [n, R], or nil
+
+	JacTTFT, JacE2E []float64 // [n, R, NumParams], or nil
 }
 
 // Columns of Candidates.Summary.
@@ -25,11 +28,15 @@ const (
 	SummaryColumns
 )
 
-// Rows of Candidates.Detail.
+// Rows of Candidates.Detail, as the fields of Result.
 const (
 	DetailStatus = iota
 	DetailCached
 	DetailPreemptions
+	DetailGenerated
+	DetailFirstStep
+	DetailLastStep
+	DetailBusyPeriod
 	DetailRows
 )
 
@@ -115,13 +122,7 @@ func (s *Simulator) runRow(i int, c *Candidates, engine Engine) error {
 	var p Params
 	copy(p.Coeffs[:], c.Coeffs[i*NumCoeffs:])
 	copy(p.Overheads[:], c.Overheads[i*NumOverheads:])
-	r := Result{TTFT: c.TTFT[i*n : (i+1)*n], E2E: c.E2E[i*n : (i+1)*n]}
-	if c.Detail != nil {
-		row := c.Detail[i*DetailRows*n : (i+1)*DetailRows*n]
-		r.Status = row[DetailStatus*n : (DetailStatus+1)*n]
-		r.Cached = row[DetailCached*n : (DetailCached+1)*n]
-		r.Preemptions = row[DetailPreemptions*n : (DetailPreemptions+1)*n]
-	}
+	r := c.result(i, n)
 	if err := s.Run(&p, engine, &r); err != nil {
 		return err
 	}
@@ -131,4 +132,31 @@ func (s *Simulator) runRow(i int, c *Candidates, engine Engine) error {
 	summary[SummaryPeakKV] = r.PeakKVBlocks
 	summary[SummaryEngine] = int64(r.Engine)
 	return nil
+}
+
+// result is the slices of candidate i, of n requests.
+func (c *Candidates) result(i, n int) Result {
+	r := Result{
+		TTFT: row(c.TTFT, i, n), E2E: row(c.E2E, i, n), SentS: row(c.Sent, i, n),
+		JacTTFT: row(c.JacTTFT, i, n*NumParams), JacE2E: row(c.JacE2E, i, n*NumParams),
+	}
+	if c.Detail != nil {
+		detail := row(c.Detail, i, DetailRows*n)
+		r.Status = row(detail, DetailStatus, n)
+		r.Cached = row(detail, DetailCached, n)
+		r.Preemptions = row(detail, DetailPreemptions, n)
+		r.Generated = row(detail, DetailGenerated, n)
+		r.FirstStep = row(detail, DetailFirstStep, n)
+		r.LastStep = row(detail, DetailLastStep, n)
+		r.BusyPeriod = row(detail, DetailBusyPeriod, n)
+	}
+	return r
+}
+
+// row is row i of a matrix of n columns, or nil.
+func row[T any](matrix []T, i, n int) []T {
+	if matrix == nil {
+		return nil
+	}
+	return matrix[i*n : (i+1)*n : (i+1)*n]
 }

@@ -28,12 +28,17 @@ func experimentLike(n int) (*Workload, Config) {
 	}
 }
 
-func benchmarkEngine(b *testing.B, requests int, engine Engine) {
-	s, err := New(experimentLike(requests))
+func benchmarkEngine(b *testing.B, requests int, engine Engine, semantics Semantics, derivatives bool) {
+	w, c := experimentLike(requests)
+	c.Semantics, c.EnableChunkedPrefill, c.ReserveFullISL = semantics, true, true
+	s, err := New(w, c)
 	if err != nil {
 		b.Fatal(err)
 	}
 	r := newResult(requests)
+	if !derivatives {
+		r.JacTTFT, r.JacE2E = nil, nil
+	}
 	candidates := manyCandidates(64)
 	next := 0
 	b.ReportAllocs()
@@ -45,8 +50,12 @@ func benchmarkEngine(b *testing.B, requests int, engine Engine) {
 	}
 }
 
-func BenchmarkLeap100(b *testing.B)      { benchmarkEngine(b, 100, Leap) }
-func BenchmarkReference100(b *testing.B) { benchmarkEngine(b, 100, Reference) }
+func BenchmarkBLISLeap100(b *testing.B)      { benchmarkEngine(b, 100, Leap, BLIS202507, false) }
+func BenchmarkBLISReference100(b *testing.B) { benchmarkEngine(b, 100, Reference, BLIS202507, false) }
+func BenchmarkLeap100(b *testing.B)          { benchmarkEngine(b, 100, Leap, VLLMV1, false) }
+func BenchmarkLeap100Jacobian(b *testing.B)  { benchmarkEngine(b, 100, Leap, VLLMV1, true) }
+func BenchmarkReference100(b *testing.B)     { benchmarkEngine(b, 100, Reference, VLLMV1, false) }
+func BenchmarkLeap1M(b *testing.B)           { benchmarkEngine(b, 1_000_000, Leap, VLLMV1, false) }
 
 // manyCandidates keeps the processor from learning the branches of a single one by heart.
 func manyCandidates(n int) []Params {

@@ -143,7 +143,46 @@ func (r *Result) clear() {
 	}
 	clear(r.Cached)
 	clear(r.Preemptions)
+	clear(r.BusyPeriod)
+	clear(r.Generated)
+	for i := range r.SentS {
+		r.SentS[i] = nan
+	}
+	for i := range r.FirstStep {
+		r.FirstStep[i], r.LastStep[i] = -1, -1
+	}
+	for i := range r.TTFT {
+		r.clearDerivatives(i)
+	}
 	r.Outcome, r.Steps, r.PeakKVBlocks = OK, 0, 0
+}
+
+// clearDerivatives says of request i that it has none.
+func (r *Result) clearDerivatives(i int) {
+	if r.JacTTFT == nil {
+		return
+	}
+	for j := i * NumParams; j < (i+1)*NumParams; j++ {
+		r.JacTTFT[j], r.JacE2E[j] = math.NaN(), math.NaN()
+	}
+}
+
+func (r *Result) setFirstStep(i int, step int64) {
+	if r.FirstStep != nil {
+		r.FirstStep[i] = int32(step)
+	}
+}
+
+func (r *Result) setLastStep(i int, step int64) {
+	if r.LastStep != nil {
+		r.LastStep[i] = int32(step)
+	}
+}
+
+func (r *Result) setBusyPeriod(i int, period int32) {
+	if r.BusyPeriod != nil {
+		r.BusyPeriod[i] = period
+	}
 }
 
 func (r *Result) setStatus(i int, s Status) {

@@ -23,8 +23,12 @@ func (b *blis) provablyLeapable() bool {
 		}
 	}
 	seats := min(b.maxSeqs, int64(b.numRequests))
+	held := make([]int64, b.numRequests)
+	for i := range held {
+		held[i] = b.blocksHeld(i)
+	}
 	return b.generated == b.numRequests && seats <= b.budget && b.prefixes == nil &&
-		b.blockSize <= maxLeapBlock && b.largestDemand(int(seats)) <= b.poolBlocks
+		b.blockSize <= maxLeapBlock && sumLargest(held, int(seats)) <= b.poolBlocks
 }
 
 // maxLeapPeriod (19 hours) times maxTokens steps do not overflow the clock.
@@ -33,16 +37,12 @@ const maxLeapPeriod = int64(1) << 36
 // maxLeapBlock is far above the block sizes that vLLM offers.
 const maxLeapBlock = 4096
 
-// largestDemand is the number of blocks that the seats hungriest requests hold together.
-func (b *blis) largestDemand(seats int) int64 {
-	held := make([]int64, b.numRequests)
-	for i := range held {
-		held[i] = b.blocksHeld(i)
-	}
-	slices.Sort(held)
+// sumLargest adds up the n largest values, which it sorts: what the n hungriest requests hold.
+func sumLargest(values []int64, n int) int64 {
+	slices.Sort(values)
 	var sum int64
-	for _, n := range held[len(held)-seats:] {
-		sum += n
+	for _, v := range values[len(values)-n:] {
+		sum += v
 	}
 	return sum
 }
@@ -52,6 +52,7 @@ type leapScratch struct {
 	finishing finishList
 	ties      tieHeap
 	phases    []int64 // see kvDemand
+	grad      gradient
 }
 
 func newLeapScratch(b *blis) *leapScratch {
@@ -71,10 +72,12 @@ type blisLeap struct {
 	over      overheads
 	finishing *finishList
 	ties      *tieHeap
+	grad      *gradient // nil: no derivatives wanted
 	kv        kvDemand
 
 	now     int64 // tick of the next step, while requests are running
 	steps   int64 // steps executed; the number of the next one
+	busy    int32 // how often the server woke up
 	arrived int   // requests [head, arrived) are the queue
 	head    int
 	running int64
@@ -98,11 +101,18 @@ func (b *blis) runLeap(p *Params, sc *leapScratch, r *Result) bool {
 	sc.finishing = sc.finishing[:0]
 	sc.ties.reset()
 	run.kv.reset(b.blockSize, sc.phases)
+	if r.JacTTFT != nil {
+		run.grad = &sc.grad
+	}
 	r.Outcome, r.PeakKVBlocks = OK, 0
 	for run.arrived < b.numRequests {
 		// Idle: the next arrival starts a step at once, whatever was left waiting.
 		run.now = b.arrival[run.arrived]
-		run.arrived++
+		if run.grad != nil {
+			run.grad.jump(nil)
+		}
+		run.busy++
+		run.arrive()
 		if !run.busyPeriod() {
 			return false
 		}
@@ -133,17 +143,23 @@ func (run *blisLeap) busyPeriod() bool {
 	}
 }
 
+// arrive puts the next arrival into the queue.
+func (run *blisLeap) arrive() {
+	run.r.setBusyPeriod(run.arrived, run.busy)
+	run.arrived++
+}
+
 // deliver puts the arrivals that precede the next step into the queue.
 func (run *blisLeap) deliver() {
 	if run.arrived == run.numRequests || run.arrival[run.arrived] > run.now {
 		return
 	}
-	run.ties.wait(run.now)
+	run.ties.wait(run.now, run.arrived)
 	for run.arrived < run.numRequests && run.arrival[run.arrived] < run.now {
-		run.arrived++
+		run.arrive()
 	}
 	if run.arrived < run.numRequests && run.arrival[run.arrived] == run.now && run.ties.arrivalFirst() {
-		run.arrived++
+		run.arrive()
 	}
 }
 
@@ -158,9 +174,7 @@ func (run *blisLeap) prefillStep() bool {
 	for budget := run.budget - run.running; budget > 0 && run.head < run.arrived && run.running < run.maxSeqs; run.head++ {
 		n := run.input[run.head]
 		budget -= n
-		b.numChunks++
-		b.prefill += n
-		b.maxChunk = max(b.maxChunk, n)
+		b.add(n)
 		run.running++
 	}
 	ticks, ok := run.ticks(stepSeconds(run.coeffs, b))
@@ -168,12 +182,19 @@ func (run *blisLeap) prefillStep() bool {
 		return false
 	}
 	tokenTick := run.now + ticks + run.over.token
+	if run.grad != nil {
+		run.grad.elapse(b, 1)
+	}
 	leaving := int64(0) // blocks of those whose first token is their last
 	for i := first; i < run.head; i++ {
 		ttft := run.latency(i, tokenTick)
 		run.r.TTFT[i] = ttft
+		run.r.setFirstStep(i, run.steps)
+		run.differentiate(run.r.JacTTFT, i)
 		if run.output[i] <= 1 {
 			run.r.E2E[i] = ttft
+			run.r.setLastStep(i, run.steps)
+			run.differentiate(run.r.JacE2E, i)
 			run.running--
 			leaving += run.kv.blocks(run.input[i])
 			continue
@@ -211,6 +232,9 @@ func (run *blisLeap) leap() bool {
 		return false
 	}
 	run.now = last
+	if run.grad != nil {
+		run.grad.elapse(batch{decodes: run.running}, k)
+	}
 	run.executed(k, run.decodeTicks, last+run.decodeTicks+run.over.token)
 	return true
 }
@@ -235,8 +259,17 @@ func (run *blisLeap) executed(k, ticks, tokenTick int64) {
 	for len(*run.finishing) > 0 && run.finishing.soonest() == last {
 		i := run.finishing.pop()
 		run.r.E2E[i] = run.latency(i, tokenTick)
+		run.r.setLastStep(i, last)
+		run.differentiate(run.r.JacE2E, i)
 		run.kv.leave(run.input[i] + run.output[i] - 1 - last) // as it joined
 		run.running--
+	}
+}
+
+// differentiate writes the derivatives of the latency of request i, made by the step before.
+func (run *blisLeap) differentiate(rows []float64, i int) {
+	if run.grad != nil {
+		run.grad.token.write(rows, i, nil)
 	}
 }
 
@@ -250,8 +283,20 @@ func (run *blisLeap) finish() {
 	clear(r.Status)
 	clear(r.Cached)
 	clear(r.Preemptions)
+	for i := range r.Generated {
+		r.Generated[i] = int32(run.output[i])
+	}
+	for i := range r.SentS {
+		r.SentS[i] = float64(run.arrival[i]) / microsPerSecond
+	}
 	for i := run.head; i < run.numRequests; i++ {
 		r.TTFT[i], r.E2E[i] = math.NaN(), math.NaN()
+		r.setFirstStep(i, -1)
+		r.setLastStep(i, -1)
+		if r.Generated != nil {
+			r.Generated[i] = 0
+		}
+		r.clearDerivatives(i)
 		r.setStatus(i, Waiting)
 		r.Outcome = max(r.Outcome, Unfinished)
 	}

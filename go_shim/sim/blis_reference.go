@@ -12,6 +12,7 @@ const aStep = -1
 type blisEvent struct {
 	tick    int64
 	request int
+	grad    *timeGrad // of a step's time, where derivatives are wanted; nil: zero
 }
 
 // blisEvents is ordered by time only: which of two simultaneous events comes first is up to
@@ -40,8 +41,11 @@ type blisReference struct {
 	queue    []int
 	running  []int
 	progress []int64 // tokens of a request that are computed
+	cached   []int64 // tokens of it that were found in the prefix cache
 	stepSet  bool    // the original's mark "the next step is known"
 	result   *Result
+	grad     *gradient // nil: no derivatives wanted
+	busy     int32     // how often an arrival found the server idle
 
 	standstill int // steps in a row that changed nothing, not even the time
 }
@@ -51,12 +55,16 @@ func (b *blis) runReference(p *Params, r *Result) {
 	over, finite := truncateOverheads(&p.Overheads)
 	run := &blisReference{
 		blis: b, params: p, over: over, arriving: b.generated,
-		kv: newKVPool(b), progress: make([]int64, b.numRequests), result: r,
+		kv: newKVPool(b), progress: make([]int64, b.numRequests), cached: make([]int64, b.numRequests),
+		result: r,
+	}
+	if r.JacTTFT != nil {
+		run.grad = &gradient{}
 	}
 	r.clear()
 	r.Engine = Reference
 	for i := 0; i < b.generated; i++ {
-		heap.Push(&run.events, blisEvent{b.arrival[i], i})
+		heap.Push(&run.events, blisEvent{tick: b.arrival[i], request: i})
 	}
 	if finite {
 		run.loop()
@@ -70,11 +78,25 @@ func (b *blis) runReference(p *Params, r *Result) {
 		r.setStatus(i, Running)
 		if r.Outcome == Hang && run.input[i] == 0 {
 			r.TTFT[i] = math.NaN() // rewritten by every step, for ever
+			r.setFirstStep(i, -1)
+			r.clearDerivatives(i)
 		}
 	}
+	run.finish()
+}
+
+// finish fills in what the run left of each request.
+func (run *blisReference) finish() {
+	r := run.result
 	for i := range r.E2E {
-		if r.E2E[i] != r.E2E[i] {
+		if math.IsNaN(r.E2E[i]) {
 			r.Outcome = max(r.Outcome, Unfinished)
+		}
+		if r.Cached != nil {
+			r.Cached[i] = int32(run.cached[i])
+		}
+		if r.Generated != nil && !math.IsNaN(r.TTFT[i]) {
+			r.Generated[i] = int32(min(run.progress[i]-run.input[i]+1, run.output[i]))
 		}
 	}
 }
@@ -84,7 +106,7 @@ func (run *blisReference) loop() {
 		event := heap.Pop(&run.events).(blisEvent)
 		if event.request != aStep {
 			run.arrive(event)
-		} else if !run.step(event.tick) {
+		} else if !run.step(event) {
 			return
 		}
 		if event.tick > run.horizon {
@@ -100,14 +122,20 @@ func (run *blisReference) arrive(event blisEvent) {
 	run.arriving--
 	run.queue = append(run.queue, event.request)
 	if !run.stepSet {
-		heap.Push(&run.events, blisEvent{event.tick, aStep})
+		run.busy++
+		heap.Push(&run.events, blisEvent{tick: event.tick, request: aStep})
+	}
+	run.result.setBusyPeriod(event.request, run.busy)
+	if run.result.SentS != nil {
+		run.result.SentS[event.request] = float64(event.tick) / microsPerSecond
 	}
 }
 
 // step executes one step and schedules the next; false ends the run.
-func (run *blisReference) step(now int64) bool {
-	before := run.kv.changes
+func (run *blisReference) step(event blisEvent) bool {
+	now, before := event.tick, run.kv.changes
 	var b batch
+	first := len(run.running)
 	budget := run.decodePass(&b)
 	admitted := run.prefillPass(&b, budget)
 	seconds := stepSeconds(&run.params.Coeffs, b)
@@ -120,6 +148,8 @@ func (run *blisReference) step(now int64) bool {
 		run.result.Outcome = max(run.result.Outcome, NegativeStep)
 	}
 	run.result.Steps++
+	nextGrad := run.elapse(event, b)
+	run.trace(now, ticks, b, first)
 	advanced := run.advance(now + ticks + run.over.token)
 	run.result.PeakKVBlocks = max(run.result.PeakKVBlocks, run.kv.used)
 	run.complete(now + ticks + run.over.token)
@@ -129,7 +159,7 @@ func (run *blisReference) step(now int64) bool {
 		return true
 	}
 	next := now + ticks + run.over.period
-	heap.Push(&run.events, blisEvent{next, aStep})
+	heap.Push(&run.events, blisEvent{next, aStep, nextGrad})
 	idle := !admitted && !advanced && run.kv.changes == before
 	if idle && next <= now {
 		run.standstill++
@@ -141,6 +171,45 @@ func (run *blisReference) step(now int64) bool {
 		return false
 	}
 	return true
+}
+
+// trace reports a step to whoever listens; the requests from the first-th on were admitted in it.
+func (run *blisReference) trace(now, ticks int64, b batch, first int) {
+	if run.result.OnStep == nil {
+		return
+	}
+	step := StepTrace{
+		StartUS: float64(now), ComposedUS: float64(now), DurationUS: float64(ticks),
+		Decodes: b.decodes, PrefillTokens: b.prefill, MaxPrefill: b.maxChunk, Prefills: b.numChunks,
+		Running: len(run.running), Waiting: len(run.queue), KVUsed: run.kv.used,
+	}
+	for n, i := range run.running {
+		q := StepRequest{Request: i, Tokens: 1}
+		if n >= first {
+			q.Tokens = run.input[i] - run.cached[i]
+			q.CachedTokens = run.cached[i]
+		}
+		step.Requests = append(step.Requests, q)
+	}
+	run.result.OnStep(step)
+}
+
+// elapse takes the derivative of a step's time over the step, to its tokens and to the next step.
+func (run *blisReference) elapse(event blisEvent, b batch) *timeGrad {
+	if run.grad == nil {
+		return nil
+	}
+	run.grad.jump(event.grad)
+	run.grad.elapse(b, 1)
+	next := run.grad.now
+	return &next
+}
+
+// differentiate writes the derivatives of the latency of request i, made by the step at hand.
+func (run *blisReference) differentiate(rows []float64, i int) {
+	if run.grad != nil {
+		run.grad.token.write(rows, i, nil)
+	}
 }
 
 // patience is how many steps may do nothing while time stands still (or runs backwards) before the
@@ -178,13 +247,9 @@ func (run *blisReference) prefillPass(b *batch, budget int64) bool {
 		}
 		run.queue = run.queue[1:]
 		run.running = append(run.running, i)
-		if run.result.Cached != nil {
-			run.result.Cached[i] = int32(run.input[i] - chunk)
-		}
+		run.cached[i] = run.input[i] - chunk
 		budget -= chunk
-		b.numChunks++
-		b.prefill += chunk
-		b.maxChunk = max(b.maxChunk, chunk)
+		b.add(chunk)
 		admitted = true
 	}
 	return admitted
@@ -198,6 +263,8 @@ func (run *blisReference) advance(tokenTick int64) bool {
 		if before == 0 {
 			run.progress[i] = run.input[i]
 			run.result.TTFT[i] = run.latency(i, tokenTick)
+			run.result.setFirstStep(i, run.result.Steps-1)
+			run.differentiate(run.result.JacTTFT, i)
 		} else if before >= run.input[i] {
 			run.progress[i]++
 		}
@@ -220,6 +287,8 @@ func (run *blisReference) complete(tokenTick int64) {
 		default:
 			run.kv.release(i)
 			run.result.E2E[i] = run.latency(i, tokenTick)
+			run.result.setLastStep(i, run.result.Steps-1)
+			run.differentiate(run.result.JacE2E, i)
 			run.result.setStatus(i, Finished)
 		}
 	}

@@ -30,6 +30,12 @@ func (g *goldenTokens) UnmarshalJSON(data []byte) error {
 	return err
 }
 
+type goldenRequests []struct {
+	ArrivalUS float64      `json:"arrival_us"`
+	Input     goldenTokens `json:"input_tokens"`
+	Output    goldenTokens `json:"output_tokens"`
+}
+
 type goldenCase struct {
 	Config struct {
 		MaxNumSeqs          int64   `json:"max_num_seqs"`
@@ -40,12 +46,8 @@ type goldenCase struct {
 	} `json:"config"`
 	Coeffs    [NumCoeffs]float64    `json:"coeffs"`
 	Overheads [NumOverheads]float64 `json:"overheads_us"`
-	Requests  []struct {
-		ArrivalUS float64      `json:"arrival_us"`
-		Input     goldenTokens `json:"input_tokens"`
-		Output    goldenTokens `json:"output_tokens"`
-	} `json:"requests"`
-	Expected struct {
+	Requests  goldenRequests        `json:"requests"`
+	Expected  struct {
 		TTFTUS  []*int64 `json:"ttft_us"`
 		E2EUS   []*int64 `json:"e2e_us"`
 		Steps   *int64   `json:"steps"`
@@ -55,7 +57,7 @@ type goldenCase struct {
 }
 
 // workload spells unique ids out, counting down from the largest.
-func (g *goldenCase) workload() *Workload {
+func (g goldenRequests) workload() *Workload {
 	w := &Workload{PromptIDs: &Ragged{Offsets: []int64{0}}, OutputIDs: &Ragged{Offsets: []int64{0}}}
 	unique := int32(math.MaxInt32)
 	add := func(r *Ragged, t goldenTokens) {
@@ -67,7 +69,7 @@ func (g *goldenCase) workload() *Workload {
 		r.IDs = append(r.IDs, ids...)
 		r.Offsets = append(r.Offsets, int64(len(r.IDs)))
 	}
-	for _, q := range g.Requests {
+	for _, q := range g {
 		w.ArrivalS = append(w.ArrivalS, q.ArrivalUS/microsPerSecond)
 		w.InputTokens = append(w.InputTokens, int64(q.Input.length))
 		w.OutputTokens = append(w.OutputTokens, int64(q.Output.length))
@@ -77,19 +79,19 @@ func (g *goldenCase) workload() *Workload {
 	return w
 }
 
-func readGolden(t *testing.T, semantics string) map[string]*goldenCase {
+func readGolden[Case any](t *testing.T, semantics string) map[string]*Case {
 	t.Helper()
 	paths, _ := filepath.Glob(filepath.Join(goldenDir, semantics, "*.json"))
 	if len(paths) == 0 {
 		t.Skipf("no golden vectors of %s beside this checkout", semantics)
 	}
-	cases := make(map[string]*goldenCase)
+	cases := make(map[string]*Case)
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var c goldenCase
+		var c Case
 		if err := json.Unmarshal(data, &c); err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
@@ -102,15 +104,18 @@ func newResult(n int) *Result {
 	return &Result{
 		TTFT: make([]float64, n), E2E: make([]float64, n),
 		Status: make([]int32, n), Cached: make([]int32, n), Preemptions: make([]int32, n),
+		FirstStep: make([]int32, n), LastStep: make([]int32, n), BusyPeriod: make([]int32, n),
+		JacTTFT: make([]float64, n*NumParams), JacE2E: make([]float64, n*NumParams),
+		Generated: make([]int32, n), SentS: make([]float64, n),
 	}
 }
 
 // TestGoldenBLIS compares both engines with the original experiment's simulator, to the tick.
 func TestGoldenBLIS(t *testing.T) {
 	leapt := 0
-	for name, g := range readGolden(t, "blis-2025-07") {
+	for name, g := range readGolden[goldenCase](t, "blis-2025-07") {
 		t.Run(name, func(t *testing.T) {
-			w := g.workload()
+			w := g.Requests.workload()
 			s, err := New(w, Config{
 				Semantics: BLIS202507, MaxNumSeqs: g.Config.MaxNumSeqs,
 				MaxNumBatchedTokens: g.Config.MaxNumBatchedTokens, BlockSize: g.Config.BlockSize,
@@ -177,7 +182,7 @@ func checkTicks(t *testing.T, what string, want []*int64, got []float64) {
 	}
 }
 
-func deref(p *int64) any {
+func deref[T any](p *T) any {
 	if p == nil {
 		return "none"
 	}

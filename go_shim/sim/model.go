@@ -4,6 +4,7 @@ package sim
 const (
 	NumCoeffs    = 15
 	NumOverheads = 4
+	NumParams    = NumCoeffs + NumOverheads
 )
 
 // Order of the overheads.
@@ -26,6 +27,13 @@ type batch struct {
 	prefill   int64 // P: prefill tokens
 	maxChunk  int64 // M: the largest single prefill
 	numChunks int64 // N: requests that prefill
+}
+
+// add counts a prefill chunk of n tokens.
+func (b *batch) add(n int64) {
+	b.numChunks++
+	b.prefill += n
+	b.maxChunk = max(b.maxChunk, n)
 }
 
 // stepSeconds evaluates the quadratic model of 15 coefficients. The products are summed from left

@@ -1,10 +1,16 @@
 package sim
 
 import (
+	"errors"
+	"flag"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
 )
+
+// cases is how many random cases a test of the engines draws: go test ./sim -args -cases 200000.
+var cases = flag.Int("cases", 3000, "random cases for each test of the engines")
 
 // randomCase draws a workload, a configuration and a candidate of every kind that the engines tell
 // apart: bursts and gaps, few seats, small budgets, few blocks, shared prefixes, negative steps.
@@ -16,6 +22,9 @@ func randomCase(seed uint64) (*Workload, Config, *Params) {
 func randomWorkload(rng *rand.Rand) *Workload {
 	w := &Workload{}
 	n := 1 + rng.IntN(40)
+	if rng.IntN(3) == 0 {
+		n = 1 + rng.IntN(5)
+	}
 	gap := []float64{0, 300e-6, 0.01, 0.1}[rng.IntN(4)]
 	grid := []float64{1, 1, 500}[rng.IntN(3)] // coarse arrivals tie with steps and with one another
 	longest := []int{1, 20, 300}[rng.IntN(3)]
@@ -79,9 +88,9 @@ var exp1Baseline = Params{
 
 func randomParams(rng *rand.Rand) *Params {
 	p := exp1Baseline
-	if rng.IntN(4) == 0 {
+	if rng.IntN(3) == 0 { // steps that meet arrivals
 		p.Coeffs = [NumCoeffs]float64{intercept: float64(rng.IntN(4)) * 500e-6}
-		p.Overheads = [NumOverheads]float64{}
+		p.Overheads = [NumOverheads]float64{queueOverhead: float64(rng.IntN(3)) * 500}
 	}
 	if rng.IntN(6) == 0 {
 		p.Coeffs[rng.IntN(NumCoeffs)] *= -3
@@ -96,49 +105,51 @@ func randomParams(rng *rand.Rand) *Params {
 }
 
 // checkEngines runs both engines on a case and reports whether the leap engine was exact on it.
-func checkEngines(t *testing.T, seed uint64) bool {
+func checkEngines(t *testing.T, seed uint64, w *Workload, c Config, p *Params) bool {
 	t.Helper()
-	w, c, p := randomCase(seed)
 	s, err := New(w, c)
+	if errors.Is(err, ErrWorkload) {
+		return false
+	}
 	if err != nil {
 		t.Fatalf("seed %d: %v", seed, err)
 	}
 	want, got := newResult(s.NumRequests()), newResult(s.NumRequests())
+	if seed%2 == 0 { // without derivatives
+		want.JacTTFT, want.JacE2E, got.JacTTFT, got.JacE2E = nil, nil, nil, nil
+	}
 	if err := s.Run(p, Reference, want); err != nil {
 		t.Fatalf("seed %d: %v", seed, err)
 	}
 	if err := s.Run(p, Auto, got); err != nil {
 		t.Fatalf("seed %d: %v", seed, err)
 	}
-	for i := range want.TTFT {
-		if !same(want.TTFT[i], got.TTFT[i]) || !same(want.E2E[i], got.E2E[i]) || want.Status[i] != got.Status[i] ||
-			want.Cached[i] != got.Cached[i] || want.Preemptions[i] != got.Preemptions[i] {
-			t.Fatalf("seed %d: request %d: leap TTFT %v E2E %v status %d, reference %v %v %d", seed, i,
-				got.TTFT[i], got.E2E[i], got.Status[i], want.TTFT[i], want.E2E[i], want.Status[i])
-		}
+	leapt := got.Engine == Leap
+	got.Engine = want.Engine
+	if a, b := fmt.Sprintf("%+v", *got), fmt.Sprintf("%+v", *want); a != b {
+		t.Fatalf("seed %d: %+v\nleap      %s\nreference %s", seed, c, a, b)
 	}
-	if want.Outcome != got.Outcome || want.Steps != got.Steps || want.PeakKVBlocks != got.PeakKVBlocks {
-		t.Fatalf("seed %d: leap outcome %d steps %d peak %d, reference %d %d %d", seed,
-			got.Outcome, got.Steps, got.PeakKVBlocks, want.Outcome, want.Steps, want.PeakKVBlocks)
-	}
-	return got.Engine == Leap
+	return leapt
 }
 
-func same(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
+func checkRandom(t *testing.T, seed uint64) bool {
+	t.Helper()
+	w, c, p := randomCase(seed)
+	return checkEngines(t, seed, w, c, p)
+}
 
 // TestEnginesAgree compares the engines on random cases; it would be idle if the leap engine
 // declined most of them.
 func TestEnginesAgree(t *testing.T) {
-	const cases = 3000
 	leapt := 0
-	for seed := range uint64(cases) {
-		if checkEngines(t, seed) {
+	for seed := range uint64(*cases) {
+		if checkRandom(t, seed) {
 			leapt++
 		}
 	}
-	t.Logf("%d of %d cases by leaps", leapt, cases)
-	if leapt < cases/10 {
-		t.Errorf("only %d of %d cases reached the leap engine", leapt, cases)
+	t.Logf("%d of %d cases by leaps", leapt, *cases)
+	if leapt < *cases/10 {
+		t.Errorf("only %d of %d cases reached the leap engine", leapt, *cases)
 	}
 }
 
@@ -146,5 +157,5 @@ func FuzzEnginesAgree(f *testing.F) {
 	for seed := range uint64(20) {
 		f.Add(seed)
 	}
-	f.Fuzz(func(t *testing.T, seed uint64) { checkEngines(t, seed) })
+	f.Fuzz(func(t *testing.T, seed uint64) { checkRandom(t, seed) })
 }

@@ -35,8 +35,12 @@ const maxArrivalS = 1e9
 
 // Simulator runs one workload under one configuration.
 type Simulator struct {
-	blis    *blis
-	scratch sync.Pool // of *leapScratch
+	numRequests int
+
+	v1 *v1 // nil under blis-2025-07
+
+	blis    *blis     // nil under vllm-v1
+	scratch sync.Pool // of *leapScratch or *v1LeapScratch
 }
 
 // New validates its arguments and prepares everything that does not depend on the parameters. It
@@ -48,18 +52,33 @@ func New(w *Workload, c Config) (*Simulator, error) {
 	if err := validateConfig(&c); err != nil {
 		return nil, err
 	}
-	s := &Simulator{blis: newBLIS(w, c)}
+	s := &Simulator{numRequests: len(w.ArrivalS)}
+	if c.Semantics != BLIS202507 {
+		var err error
+		if s.v1, err = newV1(w, c); err != nil {
+			return nil, err
+		}
+		s.scratch.New = func() any { return newV1LeapScratch(s.v1) }
+		return s, nil
+	}
+	if w.MaxConcurrency != 0 {
+		return nil, fmt.Errorf("%w: max_concurrency needs the semantics vllm-v1", ErrWorkload)
+	}
+	s.blis = newBLIS(w, c)
 	s.scratch.New = func() any { return newLeapScratch(s.blis) }
 	return s, nil
 }
 
 // NumRequests is the length of every per-request result.
-func (s *Simulator) NumRequests() int { return s.blis.numRequests }
+func (s *Simulator) NumRequests() int { return s.numRequests }
 
 // Run simulates one candidate into r, whose slices the caller has sized.
 func (s *Simulator) Run(p *Params, engine Engine, r *Result) error {
 	if err := p.validate(); err != nil {
 		return err
+	}
+	if s.v1 != nil {
+		return s.runV1(p, engine, r)
 	}
 	if engine != Reference && s.blis.leapable {
 		sc := s.scratch.Get().(*leapScratch)
@@ -76,6 +95,22 @@ func (s *Simulator) Run(p *Params, engine Engine, r *Result) error {
 	return nil
 }
 
+func (s *Simulator) runV1(p *Params, engine Engine, r *Result) error {
+	if engine != Reference && s.v1.leapable && r.OnStep == nil {
+		sc := s.scratch.Get().(*v1LeapScratch)
+		exact := s.v1.runLeap(p, sc, r)
+		s.scratch.Put(sc)
+		if exact {
+			return nil
+		}
+	}
+	if engine == Leap {
+		return ErrEngine
+	}
+	s.v1.runReference(p, r)
+	return nil
+}
+
 func validateWorkload(w *Workload) error {
 	n := len(w.ArrivalS)
 	if n == 0 {
@@ -84,6 +119,9 @@ func validateWorkload(w *Workload) error {
 	if len(w.InputTokens) != n || len(w.OutputTokens) != n {
 		return fmt.Errorf("%w: %d arrivals, %d input and %d output token counts", ErrWorkload,
 			n, len(w.InputTokens), len(w.OutputTokens))
+	}
+	if w.MaxConcurrency < 0 {
+		return fmt.Errorf("%w: max_concurrency is %d, expected >= 1, or 0 for none", ErrWorkload, w.MaxConcurrency)
 	}
 	for i, a := range w.ArrivalS {
 		if !(math.Abs(a) <= maxArrivalS) {
@@ -134,7 +172,7 @@ func validateRagged(r *Ragged, counts []int64, kind string) error {
 }
 
 func validateConfig(c *Config) error {
-	if c.Semantics != BLIS202507 {
+	if c.Semantics < BLIS202507 || c.Semantics > VLLMV1_0_9_1 {
 		return fmt.Errorf("%w: unknown semantics %d", ErrConfig, c.Semantics)
 	}
 	for _, f := range []struct {
@@ -146,10 +184,15 @@ func validateConfig(c *Config) error {
 		{"max_num_batched_tokens", c.MaxNumBatchedTokens, 1},
 		{"block_size", c.BlockSize, 1},
 		{"num_gpu_blocks", c.NumGPUBlocks, 0},
+		{"max_model_len", c.MaxModelLen, 0},
+		{"long_prefill_token_threshold", c.LongPrefillTokenThreshold, 0},
 	} {
 		if f.value < f.least || f.value > maxSetting {
 			return fmt.Errorf("%w: %s is %d, expected %d to %d", ErrConfig, f.name, f.value, f.least, maxSetting)
 		}
+	}
+	if !(c.Watermark >= 0 && c.Watermark < 1) {
+		return fmt.Errorf("%w: watermark is %v, expected 0 <= w < 1", ErrConfig, c.Watermark)
 	}
 	if math.IsNaN(c.HorizonS) || c.HorizonS < 0 {
 		return fmt.Errorf("%w: horizon_s is %v, expected a time >= 0", ErrConfig, c.HorizonS)

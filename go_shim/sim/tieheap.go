@@ -8,18 +8,25 @@ package sim
 // arrivals, and only when there is a tie to settle.
 type tieHeap struct {
 	arrival  []int64
-	events   []int   // request numbers, or aStep; the layout of the original's heap
-	step     int64   // the tick of the step in events, if any
-	waited   []int64 // ticks of the steps that were not the earliest event, in order
-	replayed int     // how many of waited have gone through events
+	events   []int         // request numbers, or aStep; the layout of the original's heap
+	step     int64         // the tick of the step in events, if any
+	popped   int           // arrivals that have left events
+	waited   []waitingStep // the steps that were not the earliest event, in order
+	replayed int           // how many of waited have gone through events
 	begun    bool
+}
+
+// waitingStep is a step that was pushed when so many arrivals had been executed.
+type waitingStep struct {
+	tick    int64
+	arrived int
 }
 
 func newTieHeap(b *blis) tieHeap {
 	return tieHeap{
 		arrival: b.arrival,
 		events:  make([]int, 0, b.numRequests+1),
-		waited:  make([]int64, 0, b.numRequests+1),
+		waited:  make([]waitingStep, 0, b.numRequests+1),
 	}
 }
 
@@ -27,14 +34,17 @@ func (h *tieHeap) reset() {
 	h.waited, h.replayed, h.begun = h.waited[:0], 0, false
 }
 
-// wait notes a step that is pushed while an arrival is due no later.
-func (h *tieHeap) wait(tick int64) { h.waited = append(h.waited, tick) }
+// wait notes a step that is pushed while an arrival is due no later, after so many others.
+func (h *tieHeap) wait(tick int64, arrived int) {
+	h.waited = append(h.waited, waitingStep{tick, arrived})
+}
 
 // arrivalFirst replays up to the step noted last, and tells whether the arrival of its tick
 // precedes it.
 func (h *tieHeap) arrivalFirst() bool {
 	if !h.begun {
 		h.begun = true
+		h.popped = 0
 		h.events = h.events[:0]
 		for i := range h.arrival {
 			h.events = append(h.events, i) // in order of time, so already a heap
@@ -42,14 +52,16 @@ func (h *tieHeap) arrivalFirst() bool {
 	}
 	last := aStep
 	for ; h.replayed < len(h.waited); h.replayed++ {
-		h.step = h.waited[h.replayed]
+		step := h.waited[h.replayed]
+		for h.popped < step.arrived {
+			h.pop()
+			h.popped++
+		}
+		h.step = step.tick
 		h.push(aStep)
 		last = aStep
-		for {
-			event := h.pop()
-			if event == aStep {
-				break
-			}
+		for event := h.pop(); event != aStep; event = h.pop() {
+			h.popped++
 			last = event
 		}
 	}

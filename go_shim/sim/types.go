@@ -3,8 +3,15 @@ package sim
 // Semantics selects the scheduler that a simulation follows.
 type Semantics int
 
-// BLIS202507 is the simulator of the original experiment, tick for tick.
-const BLIS202507 Semantics = iota
+const (
+	// BLIS202507 is the simulator of the original experiment, tick for tick.
+	BLIS202507 Semantics = iota
+	// VLLMV1 is vLLM's V1 scheduler as of 2026 (0.32).
+	VLLMV1
+	// VLLMV1_0_9_1 is vLLM's V1 scheduler as of mid-2025 (0.9.1). It has no asynchronous scheduling,
+	// whole-sequence test or watermark, and always chunks prefills, whatever the Config says.
+	VLLMV1_0_9_1
+)
 
 // Engine selects how a simulation is carried out; both engines give the same numbers.
 type Engine int32
@@ -28,7 +35,8 @@ const (
 	Unfinished
 	// Horizon: the clock passed the horizon first.
 	Horizon
-	// NegativeStep: some step had a negative length; the numbers are what the rules give.
+	// NegativeStep: some step had a negative length. Under blis-2025-07 the numbers are what the
+	// rules give; under vllm-v1 the run stops there.
 	NegativeStep
 	// Hang: no request can make progress ever again, yet steps would go on.
 	Hang
@@ -44,9 +52,9 @@ const (
 	Finished Status = iota
 	// Running: admitted, not finished.
 	Running
-	// Waiting: arrived, never admitted.
+	// Waiting: in the queue, never admitted or preempted.
 	Waiting
-	// NotArrived: the run ended before its arrival.
+	// NotArrived: the run ended before it was sent.
 	NotArrived
 	// Dropped: its last token found no KV block; it left without an E2E.
 	Dropped
@@ -71,6 +79,10 @@ type Workload struct {
 	OutputTokens []int64
 	PromptIDs    *Ragged // nil: all ids differ, so no prefix is ever shared
 	OutputIDs    *Ragged // nil: all ids differ
+
+	// MaxConcurrency is how many requests the client keeps in flight at most; 0: no limit. Latencies
+	// count from the sending of a request.
+	MaxConcurrency int64
 }
 
 // Config holds the server settings that the semantics acts on, in vLLM's names.
@@ -79,9 +91,17 @@ type Config struct {
 	MaxNumSeqs          int64
 	MaxNumBatchedTokens int64
 	BlockSize           int64
-	NumGPUBlocks        int64 // 0: unlimited
+	NumGPUBlocks        int64 // 0: unlimited; under vllm-v1 the null block is one of them
 	EnablePrefixCaching bool
-	HorizonS            float64 // +Inf: none
+	HorizonS            float64 // no step starts later; +Inf: none
+
+	// The rest is for vllm-v1 only.
+	MaxModelLen               int64 // 0: no limit
+	EnableChunkedPrefill      bool
+	LongPrefillTokenThreshold int64   // 0: off
+	ReserveFullISL            bool    // scheduler_reserve_full_isl
+	Watermark                 float64 // share of the blocks, 0 <= w < 1
+	AsyncScheduling           bool
 }
 
 // Params is one candidate: coefficients in seconds a feature, overheads in microseconds.
@@ -98,8 +118,49 @@ type Result struct {
 	Cached      []int32 // prompt tokens found in the prefix cache
 	Preemptions []int32
 
+	// The order of events, for telling whether two runs had the same: the numbers of the steps that
+	// gave a request its first and last token (-1: none), and how often the server had begun to be
+	// busy when it was sent.
+	FirstStep, LastStep, BusyPeriod []int32
+
+	Generated []int32   // output tokens delivered
+	SentS     []float64 // when the client sent the request, in seconds; NaN: never
+
+	// OnStep, where not nil, is told of every step. Only the reference engine does that.
+	OnStep func(StepTrace)
+
+	// JacTTFT and JacE2E, where not nil, receive ∂TTFT/∂θ and ∂E2E/∂θ [R, NumParams] within the order
+	// of events of the run: seconds per unit of each parameter. NaN where the latency is.
+	JacTTFT, JacE2E []float64
+
 	Outcome      Outcome
 	Steps        int64
 	PeakKVBlocks int64
 	Engine       Engine // the one that produced the numbers
+}
+
+// StepTrace is what a step did. A batch that preempted requests and scheduled none is reported too,
+// without requests and duration; it is not counted as a step.
+type StepTrace struct {
+	StartUS    float64
+	ComposedUS float64 // when the batch was scheduled: before StartUS if that is asynchronous
+	DurationUS float64
+
+	Requests  []StepRequest // in the scheduler's order
+	Preempted []int
+
+	// The quantities of the step-time model.
+	Decodes, PrefillTokens, MaxPrefill, Prefills int64
+
+	// Right after scheduling.
+	Running, Waiting int
+	KVUsed           int64 // blocks
+}
+
+// StepRequest is a request's share of a step.
+type StepRequest struct {
+	Request      int
+	Tokens       int64
+	CachedTokens int64 // found in the prefix cache, where the step admitted the request
+	Resumed      bool  // admitted again after a preemption
 }

@@ -16,9 +16,13 @@ const (
 	candidatesVariable = "ONESHOT_BENCH_CANDIDATES"
 )
 
-func benchmarkEngine(b *testing.B, engine sim.Engine) {
+func benchmarkEngine(b *testing.B, engine sim.Engine, jacobian bool) {
 	s, candidates := benchmarkCase(b)
 	got, want := newResult(s.NumRequests()), newResult(s.NumRequests())
+	if jacobian {
+		got.JacTTFT = make([]float64, s.NumRequests()*sim.NumParams)
+		got.JacE2E = make([]float64, s.NumRequests()*sim.NumParams)
+	}
 	for i := range candidates {
 		check(b, s.Run(&candidates[i], engine, got))
 		check(b, s.Run(&candidates[i], sim.Reference, want))
@@ -37,8 +41,9 @@ func benchmarkEngine(b *testing.B, engine sim.Engine) {
 	}
 }
 
-func BenchmarkLeap(b *testing.B)      { benchmarkEngine(b, sim.Leap) }
-func BenchmarkReference(b *testing.B) { benchmarkEngine(b, sim.Reference) }
+func BenchmarkLeap(b *testing.B)      { benchmarkEngine(b, sim.Leap, false) }
+func BenchmarkReference(b *testing.B) { benchmarkEngine(b, sim.Reference, false) }
+func BenchmarkJacobian(b *testing.B)  { benchmarkEngine(b, sim.Leap, true) }
 
 func benchmarkCase(b *testing.B) (*sim.Simulator, []sim.Params) {
 	if os.Getenv(caseVariable) == "" {
@@ -48,7 +53,7 @@ func benchmarkCase(b *testing.B) (*sim.Simulator, []sim.Params) {
 	check(b, err)
 	in, err := parse(data)
 	check(b, err)
-	s, err := sim.New(in.workload(), in.Config.sim())
+	s, err := in.open()
 	check(b, err)
 	data, err = os.ReadFile(os.Getenv(candidatesVariable))
 	check(b, err)

@@ -20,12 +20,20 @@ type input struct {
 	Requests  []request `json:"requests"`
 }
 
+// config has the server settings by the names of pysimbind's ServerConfig.
 type config struct {
-	MaxNumSeqs          int64 `json:"max_num_seqs"`
-	MaxNumBatchedTokens int64 `json:"max_num_batched_tokens"`
-	BlockSize           int64 `json:"block_size"`
-	NumGPUBlocks        int64 `json:"num_gpu_blocks"` // 0: unlimited
-	EnablePrefixCaching bool  `json:"enable_prefix_caching"`
+	Semantics                 string  `json:"semantics"`
+	MaxNumSeqs                int64   `json:"max_num_seqs"`
+	MaxNumBatchedTokens       int64   `json:"max_num_batched_tokens"`
+	BlockSize                 int64   `json:"block_size"`
+	NumGPUBlocks              int64   `json:"num_gpu_blocks"` // 0: unlimited
+	MaxModelLen               int64   `json:"max_model_len"`  // 0: no limit
+	EnablePrefixCaching       bool    `json:"enable_prefix_caching"`
+	EnableChunkedPrefill      bool    `json:"enable_chunked_prefill"`
+	LongPrefillTokenThreshold int64   `json:"long_prefill_token_threshold"`
+	ReserveFullISL            bool    `json:"scheduler_reserve_full_isl"`
+	Watermark                 float64 `json:"watermark"`
+	AsyncScheduling           bool    `json:"async_scheduling"`
 }
 
 type request struct {
@@ -66,16 +74,44 @@ func appendRow(r *sim.Ragged, ids []int32) int64 {
 	return int64(len(ids))
 }
 
-func (c *config) sim() sim.Config {
+func (c *config) sim() (sim.Config, error) {
+	semantics, err := semanticsByName(c.Semantics)
 	return sim.Config{
-		Semantics:           sim.BLIS202507,
-		MaxNumSeqs:          c.MaxNumSeqs,
-		MaxNumBatchedTokens: c.MaxNumBatchedTokens,
-		BlockSize:           c.BlockSize,
-		NumGPUBlocks:        c.NumGPUBlocks,
-		EnablePrefixCaching: c.EnablePrefixCaching,
-		HorizonS:            math.Inf(1),
+		Semantics:                 semantics,
+		MaxNumSeqs:                c.MaxNumSeqs,
+		MaxNumBatchedTokens:       c.MaxNumBatchedTokens,
+		BlockSize:                 c.BlockSize,
+		NumGPUBlocks:              c.NumGPUBlocks,
+		MaxModelLen:               c.MaxModelLen,
+		EnablePrefixCaching:       c.EnablePrefixCaching,
+		EnableChunkedPrefill:      c.EnableChunkedPrefill,
+		LongPrefillTokenThreshold: c.LongPrefillTokenThreshold,
+		ReserveFullISL:            c.ReserveFullISL,
+		Watermark:                 c.Watermark,
+		AsyncScheduling:           c.AsyncScheduling,
+		HorizonS:                  math.Inf(1),
+	}, err
+}
+
+func semanticsByName(name string) (sim.Semantics, error) {
+	switch name {
+	case "blis-2025-07":
+		return sim.BLIS202507, nil
+	case "vllm-v1":
+		return sim.VLLMV1, nil
+	case "vllm-v1-0.9.1":
+		return sim.VLLMV1_0_9_1, nil
 	}
+	return 0, fmt.Errorf("unknown semantics %q", name)
+}
+
+// open prepares the simulator of the file's workload.
+func (in *input) open() (*sim.Simulator, error) {
+	c, err := in.Config.sim()
+	if err != nil {
+		return nil, err
+	}
+	return sim.New(in.workload(), c)
 }
 
 func params(coeffs, overheads []float64) (*sim.Params, error) {

@@ -50,7 +50,7 @@ func simulate(data []byte) (*sim.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := sim.New(in.workload(), in.Config.sim())
+	s, err := in.open()
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func newResult(n int) *sim.Result {
 	return &sim.Result{TTFT: make([]float64, n), E2E: make([]float64, n)}
 }
 
-// list spells latencies out in whole microseconds.
+// list spells latencies out in whole microseconds, rounded as numpy does.
 func list(seconds []float64) string {
 	var b strings.Builder
 	b.WriteString("[ ")
@@ -75,7 +75,7 @@ func list(seconds []float64) string {
 		if math.IsNaN(s) {
 			b.WriteString("NaN ")
 		} else {
-			fmt.Fprintf(&b, "%d ", int64(math.Round(s*1e6)))
+			fmt.Fprintf(&b, "%d ", int64(math.RoundToEven(s*1e6)))
 		}
 	}
 	b.WriteString("]")

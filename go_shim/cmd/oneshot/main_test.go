@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,7 +11,7 @@ import (
 
 // valid is a server that is free when each of its requests comes; a step takes 10 ms.
 const valid = `{
-	"config": {"max_num_seqs": 4, "max_num_batched_tokens": 64, "block_size": 4},
+	"config": {"semantics": "blis-2025-07", "max_num_seqs": 4, "max_num_batched_tokens": 64, "block_size": 4},
 	"coeffs": [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.01],
 	"overheads_us": [1, 20, 300, 4000],
 	"requests": [
@@ -41,6 +42,37 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestSemantics tells the three apart by steps counted by hand. A step takes 10 ms and has a budget
+// of 4 tokens; two prompts of 3 tokens come at once, a third comes alone. blis-2025-07 lets the
+// second overdraw the budget; vllm-v1 gives it what is left of it. With a threshold of 2 tokens, the
+// first two share the budget, and only 0.9.1 cuts the one that is alone.
+func TestSemantics(t *testing.T) {
+	for _, c := range []struct{ semantics, threshold, want string }{
+		{"blis-2025-07", "0", "[ 10000 10000 10000 ]"},
+		{"vllm-v1", "0", "[ 10000 20000 10000 ]"},
+		{"vllm-v1", "2", "[ 20000 20000 10000 ]"},
+		{"vllm-v1-0.9.1", "2", "[ 20000 20000 20000 ]"},
+	} {
+		text := fmt.Sprintf(`{
+			"config": {"semantics": %q, "max_num_seqs": 4, "max_num_batched_tokens": 4, "block_size": 4,
+				"enable_chunked_prefill": true, "long_prefill_token_threshold": %s},
+			"coeffs": [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.01],
+			"overheads_us": [0, 0, 0, 0],
+			"requests": [
+				{"arrival_s": 0, "prompt_token_ids": [5, 6, 7], "output_token_ids": [8]},
+				{"arrival_s": 0, "prompt_token_ids": [9, 6, 7], "output_token_ids": [1]},
+				{"arrival_s": 1, "prompt_token_ids": [4, 3, 2], "output_token_ids": [1]}
+			]
+		}`, c.semantics, c.threshold)
+		code, stdout, stderr := runOn(t, text)
+		want := "TTFTs: " + c.want + "\nE2Es: " + c.want + "\n"
+		if code != exitOK || stdout != want || stderr != "" {
+			t.Errorf("%s, threshold %s: exit code %d, %q, %q; want %q",
+				c.semantics, c.threshold, code, stdout, stderr, want)
+		}
+	}
+}
+
 // TestNever: a prompt that is larger than the pool waits for ever.
 func TestNever(t *testing.T) {
 	text := strings.Replace(valid, `"block_size": 4`, `"block_size": 1, "num_gpu_blocks": 2`, 1)
@@ -59,6 +91,7 @@ func TestBadInput(t *testing.T) {
 		"few coeffs":      {`[0, 0, 0, `, `[0, 0, `, "14 coeffs and 4 overheads_us, expected 15 and 4"},
 		"many overheads":  {`4000]`, `4000, 1]`, "15 coeffs and 5 overheads_us"},
 		"negative id":     {`[5, 6, 7]`, `[5, -6, 7]`, "prompt token id -6"},
+		"no semantics":    {`"semantics": "blis-2025-07", `, ``, `unknown semantics ""`},
 		"no seats":        {`"max_num_seqs": 4`, `"max_num_seqs": 0`, "max_num_seqs is 0"},
 		"fractional id":   {`[8]`, `[8.5]`, "8.5"},
 		"distant arrival": {`"arrival_s": 1`, `"arrival_s": 1e10`, "request 1: arrival"},

@@ -1,0 +1,73 @@
+package sim
+
+import "math"
+
+// Columns of Trace.Times, in seconds.
+const (
+	TimeStart = iota
+	TimeComposed
+	TimeDuration
+	TimeColumns
+)
+
+// Columns of Trace.Counts.
+const (
+	CountDecodeTokens = iota
+	CountPrefillTokens
+	CountMaxPrefillTokens
+	CountNumPrefills
+	CountRunning
+	CountWaiting
+	CountKVBlocks
+	CountCachedTokens
+	CountPreemptions
+	CountColumns
+)
+
+// Columns of Trace.Entries.
+const (
+	EntryStep = iota
+	EntryRequest
+	EntryTokens // 0: the step preempted the request
+	EntryCachedTokens
+	EntryColumns
+)
+
+// Trace is what each step of a run did, row by row.
+type Trace struct {
+	Times     []float64 // [steps, TimeColumns]
+	Counts    []int64   // [steps, CountColumns]
+	Entries   []int64   // [n, EntryColumns]: the requests of each step, then those it preempted
+	Scheduled []float64 // [R] seconds: when the first step with the request began; NaN: never
+}
+
+// Trace simulates one candidate by the reference engine and records its steps.
+func (s *Simulator) Trace(p *Params) (*Trace, error) {
+	n := s.NumRequests()
+	t := &Trace{Scheduled: make([]float64, n)}
+	for i := range t.Scheduled {
+		t.Scheduled[i] = math.NaN()
+	}
+	r := Result{TTFT: make([]float64, n), E2E: make([]float64, n), OnStep: t.record}
+	return t, s.Run(p, Reference, &r)
+}
+
+func (t *Trace) record(s StepTrace) {
+	var cached int64
+	number := int64(len(t.Times) / TimeColumns)
+	for _, q := range s.Requests {
+		cached += q.CachedTokens
+		t.Entries = append(t.Entries, number, int64(q.Request), q.Tokens, q.CachedTokens)
+		if math.IsNaN(t.Scheduled[q.Request]) {
+			t.Scheduled[q.Request] = s.StartUS / microsPerSecond
+		}
+	}
+	for _, i := range s.Preempted {
+		t.Entries = append(t.Entries, number, int64(i), 0, 0)
+	}
+	t.Times = append(t.Times,
+		s.StartUS/microsPerSecond, s.ComposedUS/microsPerSecond, s.DurationUS/microsPerSecond)
+	t.Counts = append(t.Counts,
+		s.Decodes, s.PrefillTokens, s.MaxPrefill, s.Prefills,
+		int64(s.Running), int64(s.Waiting), s.KVUsed, cached, int64(len(s.Preempted)))
+}

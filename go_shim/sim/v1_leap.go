@@ -1,0 +1,359 @@
+package sim
+
+import "math"
+
+// provablyLeapable tells what is known before the first candidate: whether requests can be told
+// apart by their lengths and arrivals alone. That holds when
+//   - a step can always decode for every seat: the budget covers max_num_seqs;
+//   - the long-prefill threshold never cuts, so only the last running request is in mid-prefill;
+//   - whole prompts fit the budget where they may not be chunked, and max_model_len;
+//   - no prompt can hit the prefix cache;
+//   - whatever is running, the pool has blocks for all of it: nobody is refused or preempted.
+//
+// What is known only during a run (the horizon, a step that is negative or no number) makes
+// runLeap give up.
+func (v *v1) provablyLeapable() bool {
+	seats := min(v.maxSeqs, int64(v.numRequests))
+	held := make([]int64, v.numRequests)
+	for i, n := range v.input {
+		held[i] = ceilDiv(n+v.output[i], v.blockSize)
+		if n >= v.maxLen || v.threshold > 0 && n > v.threshold || !v.rules.chunked && n > v.budget {
+			return false
+		}
+	}
+	return seats <= v.budget && v.blockSize <= maxLeapBlock && (!v.caching || !v.chains.anyShared) &&
+		sumLargest(held, int(seats))+v.watermark <= v.usable
+}
+
+// v1LeapScratch is what a run needs beside its result; it is reused, so that a run allocates nothing.
+type v1LeapScratch struct {
+	client  v1Client
+	active  finishList
+	firsts  finishQueue
+	leaving finishQueue
+	phases  []int64 // see kvDemand
+	grad    gradient
+}
+
+func newV1LeapScratch(v *v1) *v1LeapScratch {
+	if !v.leapable {
+		return &v1LeapScratch{}
+	}
+	seats := min(v.maxSeqs, int64(v.numRequests))
+	return &v1LeapScratch{
+		client: *newV1Client(v),
+		active: make(finishList, 0, seats),
+		phases: make([]int64, v.blockSize),
+	}
+}
+
+// v1Leap is the state of one run between two batches. Batches are numbered as they are composed;
+// with asynchronous scheduling, one is composed while the one before it executes. A request's
+// tokens come in consecutive batches from the one that ends its prefill, so the number of its last
+// batch is known then, and nothing has to be done in between.
+type v1Leap struct {
+	*v1
+	r      *Result
+	coeffs *[NumCoeffs]float64
+	over   v1Overheads
+	client *v1Client
+	grad   *gradient // nil: no derivatives wanted
+	clock  v1Clock
+	kv     kvDemand
+
+	composed int64    // batches composed: the number of the next one
+	executed int64    // batches executed
+	pending  [2]batch // by number modulo 2: composed, not executed
+
+	busy    int32     // how often the engine woke up
+	sent    []float64 // when each request was or will be sent; in open loop, its arrival
+	nextAt  float64   // when the next request is sent; +Inf: not yet known, or none left
+	arrived int       // the queue is order[head:arrived]
+	head    int
+	seats   int64 // requests between admission and the delivery of their last token
+
+	partial int   // the request in mid-prefill, or noRequest
+	done    int64 // tokens of it that are computed
+
+	active  *finishList  // requests that the next batch decodes for, by last batch
+	firsts  *finishQueue // first tokens in batches not executed
+	leaving *finishQueue // last tokens in batches not executed
+	held    int64        // blocks of those who have all their batches: in leaving, or of one token
+}
+
+const noRequest = -1
+
+// runLeap simulates one candidate, skipping runs of equal steps. It returns false, with r
+// unfinished, where it cannot prove that it gives what the reference engine would.
+func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
+	sc.client.reset()
+	sc.active = sc.active[:0]
+	sc.firsts.reset()
+	sc.leaving.reset()
+	run := v1Leap{
+		v1: v, r: r, coeffs: &p.Coeffs, over: newV1Overheads(&p.Overheads), client: &sc.client,
+		clock: newV1Clock(), partial: noRequest,
+		active: &sc.active, firsts: &sc.firsts, leaving: &sc.leaving,
+	}
+	run.sent = v.arrival
+	if v.concurrency > 0 {
+		run.sent = run.client.sent
+	}
+	run.nextAt = run.nextSend()
+	run.kv.reset(v.blockSize, sc.phases)
+	if r.JacTTFT != nil {
+		sc.grad = gradient{}
+		run.grad = &sc.grad
+		run.client.differentiate()
+	}
+	if !run.loop() {
+		return false
+	}
+	r.Outcome, r.Steps, r.PeakKVBlocks, r.Engine = OK, run.executed, run.kv.peak, Leap
+	run.finish()
+	return true
+}
+
+// loop composes up to depth batches ahead and executes the oldest, as the reference engine does.
+func (run *v1Leap) loop() bool {
+	for {
+		run.receive()
+		if run.seats > 0 || run.head < run.arrived {
+			if run.quiet() {
+				if !run.leap() {
+					return false
+				}
+				continue
+			}
+			if run.compose() && run.composed-run.executed < int64(run.rules.depth) {
+				continue
+			}
+		}
+		if run.composed > run.executed {
+			if !run.execute() {
+				return false
+			}
+			continue
+		}
+		if math.IsInf(run.nextAt, 1) {
+			return true // nobody is left: whoever has a seat has a batch in flight
+		}
+		if run.nextAt > run.horizon {
+			return false
+		}
+		if run.grad != nil {
+			run.grad.jump(run.client.nextGrad())
+		}
+		run.clock.jump(run.nextAt)
+		run.busy++
+	}
+}
+
+// receive puts every request that was sent by now into the queue.
+func (run *v1Leap) receive() {
+	for run.nextAt <= run.clock.now {
+		i := int(run.order[run.arrived])
+		if run.concurrency > 0 {
+			i = run.client.send()
+		}
+		run.r.setBusyPeriod(i, run.busy)
+		run.arrived++
+		run.nextAt = run.nextSend()
+	}
+}
+
+// nextSend asks the client, who has nothing to say in open loop.
+func (run *v1Leap) nextSend() float64 {
+	switch {
+	case run.concurrency > 0:
+		return run.client.nextSend()
+	case run.arrived < run.numRequests:
+		return run.arrival[run.order[run.arrived]]
+	}
+	return math.Inf(1)
+}
+
+// quiet tells whether the next batch, and the one in flight, only decode for the same requests.
+func (run *v1Leap) quiet() bool {
+	decodes := int64(len(*run.active))
+	if decodes == 0 || run.partial != noRequest || !run.leaving.empty() || run.admits(run.budget-decodes) {
+		return false
+	}
+	if run.rules.depth == 1 {
+		return true
+	}
+	return run.composed > run.executed && *run.batch(run.executed) == batch{decodes: decodes}
+}
+
+// admits tells whether the head of the queue would get a share of so much budget.
+func (run *v1Leap) admits(budget int64) bool {
+	return run.head < run.arrived && run.seats < run.maxSeqs && budget > 0 &&
+		(run.rules.chunked || run.input[run.order[run.head]] <= budget)
+}
+
+func (run *v1Leap) batch(number int64) *batch { return &run.pending[number&1] }
+
+// leap composes and executes equal decode batches, up to one that gives a last token, or until a
+// request is sent before the next is composed.
+func (run *v1Leap) leap() bool {
+	decodes := int64(len(*run.active))
+	duration := decodeSeconds(run.coeffs, decodes) * microsPerSecond
+	if run.over.check(duration) != OK {
+		return false
+	}
+	run.clock.pace(duration, run.over.gap)
+	k := run.clock.stepsBefore(run.nextAt, run.active.soonest()-run.composed+1)
+	last := run.clock.advance(k)
+	if last > run.horizon {
+		return false
+	}
+	if run.grad != nil {
+		run.grad.elapse(batch{decodes: decodes}, k)
+	}
+	run.composed += k
+	run.executed += k
+	*run.batch(run.executed) = batch{decodes: decodes} // the one in flight, where there is one
+	run.retire()
+	run.deliver(last + duration + run.over.token)
+	return true
+}
+
+// compose schedules one batch; false if it is empty.
+func (run *v1Leap) compose() bool {
+	b := batch{decodes: int64(len(*run.active))}
+	budget := run.budget - b.decodes
+	if run.partial != noRequest && budget > 0 {
+		n := min(run.input[run.partial]-run.done, budget)
+		budget -= n
+		b.add(n)
+		run.prefill(run.partial, n)
+	}
+	for run.admits(budget) {
+		i := int(run.order[run.head])
+		n := min(run.input[i], budget)
+		budget -= n
+		b.add(n)
+		run.head++
+		run.seats++
+		run.done = 0
+		run.prefill(i, n)
+	}
+	if b.decodes == 0 && b.numChunks == 0 {
+		return false
+	}
+	*run.batch(run.composed) = b
+	run.composed++
+	run.retire()
+	return true
+}
+
+// prefill gives request i a chunk of n tokens, its last perhaps.
+func (run *v1Leap) prefill(i int, n int64) {
+	run.done += n
+	if run.done < run.input[i] {
+		run.partial = i
+		return
+	}
+	run.partial = noRequest
+	run.firsts.push(finish{run.composed, i})
+	if run.output[i] == 1 {
+		run.held += run.kv.blocks(run.input[i])
+		return
+	}
+	run.active.insert(finish{run.composed + run.output[i] - 1, i})
+	run.kv.join(run.input[i] - run.composed)
+}
+
+// retire moves the requests that the batch composed last gives their last token out of the way of
+// the next one. They keep their seats and blocks until they have it.
+func (run *v1Leap) retire() {
+	last := run.composed - 1
+	for len(*run.active) > 0 && run.active.soonest() == last {
+		i := run.active.pop()
+		run.kv.leave(run.input[i] + run.output[i] - 1 - last) // as it joined
+		run.held += run.kv.blocks(run.input[i] + run.output[i] - 1)
+		run.leaving.push(finish{last, i})
+	}
+}
+
+// execute runs the oldest batch.
+func (run *v1Leap) execute() bool {
+	duration := stepSeconds(run.coeffs, *run.batch(run.executed)) * microsPerSecond
+	if run.over.check(duration) != OK {
+		return false
+	}
+	start := run.clock.step(duration, run.over.gap)
+	if start > run.horizon {
+		return false
+	}
+	if run.grad != nil {
+		run.grad.elapse(*run.batch(run.executed), 1)
+	}
+	run.executed++
+	run.deliver(start + duration + run.over.token)
+	return true
+}
+
+// deliver hands out the first and last tokens of the batch executed last.
+func (run *v1Leap) deliver(at float64) {
+	number := run.executed - 1
+	before := run.seats
+	for run.firsts.next() == number {
+		i := run.firsts.pop()
+		run.r.TTFT[i] = (at - run.sent[i]) / microsPerSecond
+		run.r.setFirstStep(i, number)
+		if run.grad != nil {
+			run.grad.token.write(run.r.JacTTFT, i, run.client.since(i))
+		}
+		if run.output[i] == 1 {
+			run.release(i, at, before)
+		}
+	}
+	for run.leaving.next() == number {
+		run.release(run.leaving.pop(), at, before)
+	}
+	if run.seats < before && run.concurrency > 0 {
+		run.nextAt = run.nextSend()
+	}
+}
+
+// release gives request i its last token, and its seat and blocks to others. before is how many
+// seats were taken before the first of this batch left.
+func (run *v1Leap) release(i int, at float64, before int64) {
+	if run.seats == before {
+		run.sampleKV()
+	}
+	run.r.E2E[i] = (at - run.sent[i]) / microsPerSecond
+	run.r.setLastStep(i, run.executed-1)
+	if run.grad != nil {
+		run.grad.token.write(run.r.JacE2E, i, run.client.since(i))
+	}
+	if run.concurrency > 0 {
+		run.client.completed(at, run.grad)
+	}
+	run.held -= run.kv.blocks(run.input[i] + run.output[i] - 1)
+	run.seats--
+}
+
+// sampleKV notes the demand for blocks before some are given back.
+func (run *v1Leap) sampleKV() {
+	besides := run.held
+	if run.partial != noRequest {
+		besides += run.kv.blocks(run.done)
+	}
+	run.kv.sample(run.composed-1, besides)
+}
+
+// finish fills in the details: all requests have finished.
+func (run *v1Leap) finish() {
+	r := run.r
+	clear(r.Status)
+	clear(r.Cached)
+	clear(r.Preemptions)
+	for i := range r.Generated {
+		r.Generated[i] = int32(run.output[i])
+	}
+	for i := range r.SentS {
+		r.SentS[i] = run.sent[i] / microsPerSecond
+	}
+}
