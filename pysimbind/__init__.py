@@ -26,8 +26,9 @@ from .experiment import Experiment, experiment_names, load_experiment
 from .fit import FitResult
 from .objective import Objective
 from .parameters import COEFFICIENTS, NAMES, OVERHEADS, Parameters, Space
-from .results import BatchResult, Outcome, SimResult, Status
+from .results import BatchResult, Jacobian, Outcome, SimResult, Status
 from .simulator import Simulator, simulate, simulate_batch
+from .trace import StepTrace
 from .workload import Workload
 
 try:
@@ -48,6 +49,7 @@ __all__ = [
     "ForkError",
     "HandleError",
     "InputError",
+    "Jacobian",
     "LibraryError",
     "MissingExtraError",
     "NativeError",
@@ -62,6 +64,7 @@ __all__ = [
     "Simulator",
     "Space",
     "Status",
+    "StepTrace",
     "Workload",
     "WorkloadError",
     "__version__",

@@ -1,4 +1,4 @@
-"""Reading and writing the JSON files of this package: one-line errors in, whole files out."""
+"""Reading and writing the files of this package: one-line errors in, whole files out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import secrets
+import tempfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,12 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         data = (dump_json(value) + "\n").encode()
     except (TypeError, ValueError) as exc:
         raise OutputError(f"{path}: cannot be written as JSON: {exc}") from exc
+    write_bytes(path, data)
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write ``data`` as ``write_json`` writes its text: in one piece, compressed for ``.gz``."""
+    path = Path(path)
     if path.suffix == ".gz":
         data = gzip.compress(data, mtime=0)  # no time stamp: same content, same bytes
     target = Path(os.path.realpath(path))  # a link stays a link
@@ -90,3 +97,15 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     finally:
         with contextlib.suppress(OSError):  # gone after the replacement
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise ``OutputError`` unless a file can be written at ``path``; leaves nothing behind."""
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path}: cannot be written: it exists and is not a file")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as exc:
+        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc

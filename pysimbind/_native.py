@@ -12,7 +12,7 @@ import sys
 import threading
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,21 @@ from .errors import ForkError, HandleError, InputError, LibraryError, NativeErro
 from .workload import Workload
 
 ENGINES = {"auto": 0, "reference": 1, "leap": 2}
-_SEMANTICS = {"blis-2025-07": 0}
-_ABI_VERSION = 1
+_SEMANTICS = {"blis-2025-07": 0, "vllm-v1": 1, "vllm-v1-0.9.1": 2}
+_ABI_VERSION = 2
 _TEXT_SIZE = 512
 
 _PACKAGE = Path(__file__).resolve().parent
 _LIBRARY = _PACKAGE / ("_libpysimbind.dylib" if sys.platform == "darwin" else "_libpysimbind.so")
+
+
+class RawTrace(NamedTuple):
+    """The steps of a run as the library writes them."""
+
+    times: npt.NDArray[np.float64]  # [steps, PSB_TIME_COLUMNS]
+    counts: npt.NDArray[np.int64]  # [steps, PSB_COUNT_COLUMNS]
+    entries: npt.NDArray[np.int64]  # [entries, PSB_ENTRY_COLUMNS]
+    scheduled: npt.NDArray[np.float64]  # [R]
 
 
 class _Library:
@@ -134,6 +143,7 @@ class Handle:
                 "prompt_token_ids": pointer("int32_t[]", prompt),
                 "output_offsets": pointer("int64_t[]", output_at),
                 "output_token_ids": pointer("int32_t[]", output),
+                "max_concurrency": workload.max_concurrency or 0,
             },
         )
         handle, text = ffi.new("uint64_t *"), library.text()
@@ -165,24 +175,23 @@ class Handle:
         be C-contiguous and of these dtypes.
         """
         library = _load()
-        from_buffer = library.ffi.from_buffer
-        ttft, text = from_buffer("double[]", latency), library.text()
+        ffi, text = library.ffi, library.text()
+        ttft = ffi.from_buffer("double[]", latency)
+        output = ffi.new("psb_output *")
+        output.ttft, output.e2e = ttft, ttft + latency.size // 2
+        output.summary = ffi.from_buffer("int64_t[]", summary)
         code = self._run(
             self._number,
             summary.shape[0],
-            from_buffer("double[]", coeffs),
-            from_buffer("double[]", overheads),
+            ffi.from_buffer("double[]", coeffs),
+            ffi.from_buffer("double[]", overheads),
             engine,
             workers,
-            ttft,
-            ttft + latency.size // 2,
-            from_buffer("int64_t[]", summary),
-            library.ffi.NULL,
+            output,
             text,
             _TEXT_SIZE,
         )
-        if code:
-            library.check(code, text)
+        library.check(code, text)
 
     def run_one(
         self,
@@ -192,8 +201,8 @@ class Handle:
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
         """Simulate one candidate in as little time as Python allows.
 
-        Returns a block of doubles [ttft R, e2e R, summary as int64] and detail [rows, R]. The call
-        goes through buffers that each thread keeps, whose C pointers are made once.
+        Returns a block of doubles [ttft R, e2e R, sent R, summary as int64] and detail [rows, R].
+        The call goes through buffers that each thread keeps, whose C pointers are made once.
         """
         if _forked:
             _load()  # raises
@@ -209,11 +218,68 @@ class Handle:
             from_buffer("double[]", overheads),
             engine,
             1,
-            *buffers.pointers,
+            buffers.output,
+            buffers.text,
+            _TEXT_SIZE,
         )
         if code:
             self._library.check(code, buffers.text)
         return buffers.block.copy(), buffers.detail.copy()
+
+    def run_jacobian(
+        self,
+        coeffs: npt.NDArray[np.float64],
+        overheads: npt.NDArray[np.float64],
+        engine: int,
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """Simulate one candidate with derivatives: as ``run_one``, and jacobian [2, R, 19]."""
+        library = _load()
+        ffi, lib, text = library.ffi, library.lib, library.text()
+        buffers = _Buffers(library, self._requests)
+        params = lib.PSB_NUM_COEFFS + lib.PSB_NUM_OVERHEADS
+        jacobian = np.empty((2, self._requests, params))
+        pointer = ffi.from_buffer("double[]", jacobian)
+        buffers.output.jac_ttft = pointer
+        buffers.output.jac_e2e = pointer + self._requests * params
+        code = self._run(
+            self._number,
+            1,
+            ffi.from_buffer("double[]", coeffs),
+            ffi.from_buffer("double[]", overheads),
+            engine,
+            1,
+            buffers.output,
+            text,
+            _TEXT_SIZE,
+        )
+        library.check(code, text)
+        return buffers.block, buffers.detail, jacobian
+
+    def trace(
+        self, coeffs: npt.NDArray[np.float64], overheads: npt.NDArray[np.float64]
+    ) -> RawTrace:
+        """Simulate one candidate by the reference engine and return what its steps did."""
+        library = _load()
+        ffi, lib, text = library.ffi, library.lib, library.text()
+        c, o = ffi.from_buffer("double[]", coeffs), ffi.from_buffer("double[]", overheads)
+        output = ffi.new("psb_trace_output *")
+        while True:  # once for the sizes, once for the rows
+            steps, entries = int(output.num_steps), int(output.num_entries)
+            raw = RawTrace(
+                np.empty((steps, lib.PSB_TIME_COLUMNS)),
+                np.empty((steps, lib.PSB_COUNT_COLUMNS), np.int64),
+                np.empty((entries, lib.PSB_ENTRY_COLUMNS), np.int64),
+                np.empty(self._requests),
+            )
+            output.step_capacity, output.entry_capacity = steps, entries
+            output.times = ffi.from_buffer("double[]", raw.times)
+            output.counts = ffi.from_buffer("int64_t[]", raw.counts)
+            output.entries = ffi.from_buffer("int64_t[]", raw.entries)
+            output.scheduled = ffi.from_buffer("double[]", raw.scheduled)
+            code = lib.psb_trace(self._number, c, o, output, text, _TEXT_SIZE)
+            library.check(code, text)
+            if output.num_steps <= steps and output.num_entries <= entries:
+                return raw
 
 
 class _Buffers:
@@ -222,13 +288,16 @@ class _Buffers:
     def __init__(self, library: _Library, requests: int) -> None:
         ffi, lib = library.ffi, library.lib
         self.from_buffer = ffi.from_buffer
-        self.block = np.empty(2 * requests + lib.PSB_SUMMARY_COLUMNS)
+        self.block = np.empty(3 * requests + lib.PSB_SUMMARY_COLUMNS)
         self.detail = np.empty((lib.PSB_DETAIL_ROWS, requests), np.int32)
         self.text = ffi.new("char[]", _TEXT_SIZE)
         ttft = ffi.from_buffer("double[]", self.block)
-        summary = ffi.cast("int64_t *", ttft + 2 * requests)
-        detail = ffi.from_buffer("int32_t[]", self.detail)
-        self.pointers = (ttft, ttft + requests, summary, detail, self.text, _TEXT_SIZE)
+        self.output = ffi.new("psb_output *")
+        self.output.ttft = ttft
+        self.output.e2e = ttft + requests
+        self.output.sent = ttft + 2 * requests
+        self.output.summary = ffi.cast("int64_t *", ttft + 3 * requests)
+        self.output.detail = ffi.from_buffer("int32_t[]", self.detail)
 
 
 def _close(number: int) -> None:
@@ -245,6 +314,12 @@ def _config_fields(config: ServerConfig) -> dict[str, Any]:
         "max_num_batched_tokens": config.max_num_batched_tokens,
         "block_size": config.block_size,
         "num_gpu_blocks": config.num_gpu_blocks or 0,
+        "max_model_len": config.max_model_len or 0,
+        "long_prefill_token_threshold": config.long_prefill_token_threshold,
         "enable_prefix_caching": int(config.enable_prefix_caching),
+        "enable_chunked_prefill": int(config.enable_chunked_prefill),
+        "scheduler_reserve_full_isl": int(config.scheduler_reserve_full_isl),
+        "async_scheduling": int(config.async_scheduling),
+        "watermark": config.watermark,
         "horizon_s": math.inf if config.horizon_s is None else config.horizon_s,
     }

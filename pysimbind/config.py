@@ -22,9 +22,17 @@ _DOES_ANYWAY: Mapping[str, Mapping[str, object]] = {
         "watermark": 0.0,
         "async_scheduling": False,
     },
+    "vllm-v1": {},
+    # Prefills are chunked, admission looks at the first chunk only.
+    "vllm-v1-0.9.1": {
+        "enable_chunked_prefill": True,
+        "scheduler_reserve_full_isl": False,
+        "watermark": 0.0,
+        "async_scheduling": False,
+    },
 }
 SEMANTICS: tuple[str, ...] = tuple(_DOES_ANYWAY)
-DEFAULT_SEMANTICS = "blis-2025-07"
+DEFAULT_SEMANTICS = "vllm-v1"
 
 # Least value of the integer fields; those in _OPTIONAL may be None.
 _LEAST = {
@@ -90,6 +98,23 @@ class ServerConfig:
         """Return a copy with some fields changed."""
         _known(changes)
         return dataclasses.replace(self, **changes)
+
+    def with_kv_cache_tokens(self, tokens: int) -> ServerConfig:
+        """Return a copy whose ``num_gpu_blocks`` holds so many tokens.
+
+        That is what vLLM logs at its start as ``GPU KV cache size: N tokens``: whole blocks, the
+        null block included. Raises ``ConfigError`` for less than one block.
+        """
+        try:
+            blocks = operator.index(tokens) // self.block_size
+        except TypeError:
+            blocks = 0
+        if blocks < 1:
+            raise ConfigError(
+                f"tokens of KV cache must be an integer, at least one block of {self.block_size}, "
+                f"got {tokens!r}"
+            )
+        return self.replace(num_gpu_blocks=blocks)
 
     def as_dict(self) -> dict[str, Any]:
         """Return field -> value; ``from_mapping`` makes an equal config of it."""

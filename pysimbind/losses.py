@@ -87,8 +87,9 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
                 "original-unpaired",
                 "s^2",
                 "an artefact, kept to show it: as 'original', but the simulated E2Es are taken in "
-                "order of completion and compared with the measured ones in request order, as the "
-                "original experiment did; a perfect simulator scores far from 0",
+                "order of completion (arrival + E2E) and compared with the measured ones in "
+                "request order, as the original experiment did; a perfect simulator scores far "
+                "from 0",
                 _original_unpaired,
             ),
         )

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from .trace import StepTrace
+
 FloatArray = npt.NDArray[np.float64]
+CountArray = npt.NDArray[np.int32]
 
 
 class Outcome(IntEnum):
@@ -21,9 +26,10 @@ class Outcome(IntEnum):
     HORIZON = 2
     """The clock passed ``horizon_s`` first."""
     NEGATIVE_STEP = 3
-    """Some step had a negative length; the numbers are what the rules give."""
+    """Some step had a negative length. Under ``blis-2025-07`` the numbers are what the rules
+    give; under ``vllm-v1`` the run stops there."""
     HANG = 4
-    """Steps would go on for ever without progress (a prompt of no tokens can do that)."""
+    """Steps would go on for ever without progress."""
     NON_FINITE = 5
     """A step was not a finite length, or longer than 11 days; the rest did not run."""
 
@@ -41,18 +47,31 @@ class Status(IntEnum):
 
 # Columns and rows as in _cdef.h (tests/test_abi.py compares them).
 SUMMARY = ("outcome", "steps", "peak_kv_blocks", "engine")
-DETAIL = ("status", "cached_tokens", "preemptions")
+DETAIL = (
+    "status",
+    "cached_tokens",
+    "preemptions",
+    "generated_tokens",
+    "first_step",
+    "last_step",
+    "busy_period",
+)
+_ORDER = slice(DETAIL.index("first_step"), DETAIL.index("busy_period") + 1)
 _ENGINE_NAMES = ("auto", "reference", "leap")
 
 
 class SimResult:
     """One run. Unpacks as ``ttft, e2e = result``; every array is aligned with the requests."""
 
-    __slots__ = ("_block", "_detail")
+    __slots__ = ("_block", "_detail", "trace")
 
-    def __init__(self, block: FloatArray, detail: npt.NDArray[np.int32]) -> None:
-        self._block = block  # ttft, e2e, and the summary, whose bits are int64
+    def __init__(
+        self, block: FloatArray, detail: CountArray, trace: StepTrace | None = None
+    ) -> None:
+        self._block = block  # ttft, e2e, sent, and the summary, whose bits are int64
         self._detail = detail
+        self.trace = trace
+        """What each step did, where ``run(trace=True)`` asked for it."""
 
     def __iter__(self) -> Iterator[FloatArray]:
         yield self.ttft
@@ -60,32 +79,62 @@ class SimResult:
 
     @property
     def ttft(self) -> FloatArray:
-        """Time to first token [R], seconds from the request's arrival; NaN: never."""
-        return self._block[: self._detail.shape[1]]
+        """Time to first token [R], seconds from the request's sending; NaN: never."""
+        return self._row(0)
 
     @property
     def e2e(self) -> FloatArray:
-        """End-to-end latency [R], seconds from the request's arrival; NaN: never."""
-        requests = self._detail.shape[1]
-        return self._block[requests : 2 * requests]
+        """End-to-end latency [R], seconds from the request's sending; NaN: never."""
+        return self._row(1)
 
     @property
-    def status(self) -> npt.NDArray[np.int32]:
+    def sent_s(self) -> FloatArray:
+        """When the client sent each request [R], seconds: its arrival, or later in closed loop."""
+        return self._row(2)
+
+    @property
+    def status(self) -> CountArray:
         """A ``Status`` for each request [R]."""
-        status: npt.NDArray[np.int32] = self._detail[0]
-        return status
+        return self._count(0)
 
     @property
-    def cached_tokens(self) -> npt.NDArray[np.int32]:
-        """Prompt tokens found in the prefix cache [R]."""
-        cached: npt.NDArray[np.int32] = self._detail[1]
-        return cached
+    def cached_tokens(self) -> CountArray:
+        """Prompt tokens found in the prefix cache when the request was first admitted [R]."""
+        return self._count(1)
 
     @property
-    def preemptions(self) -> npt.NDArray[np.int32]:
+    def preemptions(self) -> CountArray:
         """How often each request was preempted [R]."""
-        preemptions: npt.NDArray[np.int32] = self._detail[2]
-        return preemptions
+        return self._count(2)
+
+    @property
+    def generated_tokens(self) -> CountArray:
+        """Output tokens that each request was given [R]."""
+        return self._count(3)
+
+    @property
+    def first_step(self) -> CountArray:
+        """Number of the step that gave each request its first token [R], from 0; -1: none."""
+        return self._count(4)
+
+    @property
+    def last_step(self) -> CountArray:
+        """Number of the step that gave each request its last token [R]; -1: none."""
+        return self._count(5)
+
+    @property
+    def busy_period(self) -> CountArray:
+        """How often the server had begun to be busy when each request was sent [R]."""
+        return self._count(6)
+
+    def order_changes(self, other: SimResult) -> int:
+        """Count the requests whose place in the order of events differs between two runs.
+
+        That order is the steps that gave a request its first and last token, and the busy period
+        that it fell into. While it stays as it is, latencies are smooth in the parameters, and
+        ``Simulator.run_jacobian`` gives their derivatives.
+        """
+        return int((self._detail[_ORDER] != other._detail[_ORDER]).any(axis=0).sum())
 
     @property
     def outcome(self) -> Outcome:
@@ -108,13 +157,42 @@ class SimResult:
         return _ENGINE_NAMES[self._summary(3)]
 
     def _summary(self, column: int) -> int:
-        return int(self._block[2 * self._detail.shape[1] :].view(np.int64)[column])
+        return int(self._block[3 * self._detail.shape[1] :].view(np.int64)[column])
+
+    def _row(self, row: int) -> FloatArray:
+        requests = self._detail.shape[1]
+        return self._block[row * requests : (row + 1) * requests]
+
+    def _count(self, row: int) -> CountArray:
+        count: CountArray = self._detail[row]
+        return count
 
     def __repr__(self) -> str:
         return (
             f"<SimResult: {self.ttft.size} requests, {self.outcome.name}, {self.steps} steps, "
             f"mean TTFT {_mean(self.ttft):.4g} s, mean E2E {_mean(self.e2e):.4g} s>"
         )
+
+
+class Jacobian:
+    """Derivatives of one run. Unpacks as ``ttft_jac, e2e_jac = jacobian``.
+
+    ``ttft_jac``, ``e2e_jac`` [R, 19]: seconds per unit of each parameter, in the order of
+    ``NAMES`` (coefficients in seconds, overheads in microseconds); NaN where the latency is.
+    ``result`` is the run itself.
+    """
+
+    __slots__ = ("e2e_jac", "result", "ttft_jac")
+
+    def __init__(self, result: SimResult, ttft_jac: FloatArray, e2e_jac: FloatArray) -> None:
+        self.result, self.ttft_jac, self.e2e_jac = result, ttft_jac, e2e_jac
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        yield self.ttft_jac
+        yield self.e2e_jac
+
+    def __repr__(self) -> str:
+        return f"<Jacobian: 2 x {self.ttft_jac.shape[0]} x {self.ttft_jac.shape[1]}>"
 
 
 class BatchResult:

@@ -15,7 +15,8 @@ from .config import ServerConfig
 from .errors import HandleError, InputError, ParameterError, WorkloadError, nearest
 from .experiment import load_experiment
 from .parameters import COEFFICIENTS, NAMES, OVERHEADS, Parameters, as_coeffs, as_overheads
-from .results import SUMMARY, BatchResult, SimResult
+from .results import SUMMARY, BatchResult, Jacobian, SimResult
+from .trace import StepTrace
 from .workload import Workload
 
 ParamsLike = Parameters | Mapping[str, float] | npt.ArrayLike
@@ -24,6 +25,7 @@ DEFAULT_EXPERIMENT = "exp1_30rr"
 _FLOAT64 = np.dtype(np.float64)
 _COEFFS_SHAPE, _OVERHEADS_SHAPE = (len(COEFFICIENTS),), (len(OVERHEADS),)
 _PARAMS_SHAPE = (len(NAMES),)
+_JACOBIANS = ("exact",)
 
 
 class Simulator:
@@ -55,15 +57,38 @@ class Simulator:
         self._handle = Handle(self.workload, self.config)
         self._closed = False
 
-    def run(self, params: ParamsLike) -> SimResult:
+    def run(self, params: ParamsLike, trace: bool = False) -> SimResult:
         """Simulate one candidate: 19 values, a mapping by name, or ``Parameters``.
 
-        Raises ``ParameterError`` for a wrong shape, an unknown name or a value that is not finite.
-        A step time that is negative or overflows is no error: see ``SimResult.outcome``.
+        ``trace=True`` also records what each step did, in ``SimResult.trace``: a second run by
+        the reference engine. Raises ``ParameterError`` for a wrong shape, an unknown name or a
+        value that is not finite. A step time that is negative or overflows is no error: see
+        ``SimResult.outcome``.
         """
-        vector = params if _ready(params, _PARAMS_SHAPE) else Parameters.of(params).vector
-        split = len(COEFFICIENTS)
-        return self._run(vector[:split], vector[split:])
+        coeffs, overheads = _split(params)
+        result = self._run(coeffs, overheads)
+        if trace:
+            result.trace = StepTrace.make(self._handle.trace(coeffs, overheads), result)
+        return result
+
+    def run_jacobian(self, params: ParamsLike, kind: str = "exact") -> Jacobian:
+        """Simulate one candidate with the derivatives of its latencies.
+
+        ``kind="exact"``: the derivatives while the order of events stays as it is, by
+        infinitesimal perturbation analysis (Glasserman 1991; Cassandras & Lafortune, ch. 11).
+        Jumps, where a request joins another step, are invisible to them: compare
+        ``SimResult.order_changes``. Under ``blis-2025-07``, whose clock is truncated and so has
+        derivatives of zero, they are those of the untruncated twin in the order of the truncated
+        run. Raises as ``run``.
+        """
+        if kind not in _JACOBIANS:
+            raise InputError(
+                f"unknown kind of Jacobian {kind!r}, expected one of {', '.join(_JACOBIANS)}"
+                + nearest(kind, _JACOBIANS)
+            )
+        coeffs, overheads = _split(params)
+        block, detail, jacobian = self._handle.run_jacobian(coeffs, overheads, self._engine)
+        return Jacobian(SimResult(block, detail), jacobian[0], jacobian[1])
 
     def run_batch(self, params: npt.ArrayLike, *, workers: int = 0) -> BatchResult:
         """Simulate N candidates, params [N, 19], on ``workers`` threads (0: one a processor)."""
@@ -190,14 +215,23 @@ def _reopen(workload: Workload, config: ServerConfig, engine: str) -> Simulator:
 def _check_prompts_fit(workload: Workload, config: ServerConfig) -> None:
     if config.num_gpu_blocks is None:
         return
+    # vLLM's null block is one of them and never usable; the original simulator has none.
+    usable = config.num_gpu_blocks - (config.semantics != "blis-2025-07")
     blocks = -(-workload.input_tokens // config.block_size)
     worst = int(np.argmax(blocks))
-    if blocks[worst] > config.num_gpu_blocks:
+    if blocks[worst] > usable:
         raise WorkloadError(
             f"request {worst}: its prompt of {workload.input_tokens[worst]} tokens needs "
-            f"{blocks[worst]} KV blocks, the pool has {config.num_gpu_blocks}: raise "
-            "num_gpu_blocks, or make the Workload with strict=False to see it wait for ever"
+            f"{blocks[worst]} KV blocks, the pool has {usable}: raise num_gpu_blocks, or make the "
+            "Workload with strict=False to see it wait for ever"
         )
+
+
+def _split(params: ParamsLike) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return coefficients and overheads as finite arrays for the library."""
+    vector = params if _ready(params, _PARAMS_SHAPE) else Parameters.of(params).vector
+    split = len(COEFFICIENTS)
+    return vector[:split], vector[split:]
 
 
 def _ready(values: Any, shape: tuple[int, ...]) -> TypeGuard[npt.NDArray[np.float64]]:

@@ -25,13 +25,25 @@ class Workload:
     where prompts repeat each other's beginnings, so that prefix caching has something to find
     (``output_token_ids`` only with ``prompt_token_ids``).
 
+    ``max_concurrency``: the client keeps at most so many requests in flight, as ``vllm bench serve
+    --max-concurrency`` does with a semaphore: a request is sent at its arrival, or when an earlier
+    one completes if that is later; latencies count from the sending. None: open loop.
+
     ``strict=False`` replays recorded workloads as they are: arrivals may be unsorted, and the
     simulator admits prompts that can never fit the KV pool.
 
     Raises ``WorkloadError``, naming the request, for anything else.
     """
 
-    __slots__ = ("_arrival_s", "_input", "_output", "_output_ids", "_prompt_ids", "_strict")
+    __slots__ = (
+        "_arrival_s",
+        "_input",
+        "_max_concurrency",
+        "_output",
+        "_output_ids",
+        "_prompt_ids",
+        "_strict",
+    )
 
     def __init__(
         self,
@@ -41,6 +53,7 @@ class Workload:
         *,
         prompt_token_ids: Iterable[npt.ArrayLike] | None = None,
         output_token_ids: Iterable[npt.ArrayLike] | None = None,
+        max_concurrency: int | None = None,
         strict: bool = True,
     ) -> None:
         self._arrival_s = _arrivals(arrival_s, strict)
@@ -50,6 +63,7 @@ class Workload:
         self._output_ids = _ragged("output_token_ids", output_token_ids, self._output)
         if self._output_ids is not None and self._prompt_ids is None:
             raise WorkloadError("output_token_ids need prompt_token_ids beside them")
+        self._max_concurrency = _concurrency(max_concurrency)
         self._strict = bool(strict)
 
     @property
@@ -78,6 +92,11 @@ class Workload:
         return self._output_ids
 
     @property
+    def max_concurrency(self) -> int | None:
+        """How many requests the client keeps in flight at most; None: no limit."""
+        return self._max_concurrency
+
+    @property
     def strict(self) -> bool:
         """Whether arrivals had to be sorted and prompts have to fit the KV pool."""
         return self._strict
@@ -87,6 +106,10 @@ class Workload:
         """The number of requests, R."""
         return len(self)
 
+    def with_max_concurrency(self, max_concurrency: int | None) -> Workload:
+        """Return the same requests, sent by a client that keeps at most so many in flight."""
+        return _restore(*self._parts(), _concurrency(max_concurrency), self._strict)
+
     def __len__(self) -> int:
         return int(self._arrival_s.size)
 
@@ -94,7 +117,8 @@ class Workload:
         if not isinstance(other, Workload):
             return NotImplemented
         mine, theirs = self._parts(), other._parts()
-        return self._strict == other._strict and all(
+        mine_too = (self._strict, self._max_concurrency)
+        return mine_too == (other._strict, other._max_concurrency) and all(
             a is None if b is None else a is not None and np.array_equal(a, b)
             for a, b in zip(mine, theirs, strict=True)
         )
@@ -103,13 +127,15 @@ class Workload:
 
     def __repr__(self) -> str:
         ids = "" if self._prompt_ids is None else ", with token ids"
+        if self._max_concurrency is not None:
+            ids += f", at most {self._max_concurrency} in flight"
         return (
             f"<Workload: {len(self)} requests over {float(self._arrival_s.max()):.6g} s, "
             f"{int(self._input.sum())} prompt and {int(self._output.sum())} output tokens{ids}>"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (*self._parts(), self._strict)
+        return _restore, (*self._parts(), self._max_concurrency, self._strict)
 
     def _parts(self) -> tuple[npt.NDArray[Any] | None, ...]:
         nothing = (None, None)
@@ -124,12 +150,13 @@ class Workload:
 
 def _restore(*parts: Any) -> Workload:
     """Rebuild a pickled workload: unpickled arrays are writable again."""
-    *arrays, strict = parts
+    *arrays, concurrency, strict = parts
     arrival, inputs, outputs, prompt, prompt_at, output, output_at = map(_read_only, arrays)
     workload = Workload.__new__(Workload)
     workload._arrival_s, workload._input, workload._output = arrival, inputs, outputs
     workload._prompt_ids = None if prompt is None else (prompt, prompt_at)
     workload._output_ids = None if output is None else (output, output_at)
+    workload._max_concurrency = concurrency
     workload._strict = strict
     return workload
 
@@ -169,10 +196,21 @@ def _arrivals(values: npt.ArrayLike, strict: bool) -> FloatArray:
     if strict and late is not None:
         raise WorkloadError(
             f"arrival_s of request {late + 1} ({array[late + 1]} s) is before that of request "
-            f"{late} ({array[late]} s): sort the requests by arrival"
+            f"{late} ({array[late]} s): sort the requests by arrival, or replay them as they are "
+            "with strict=False"
         )
     result: FloatArray = _read_only(array)
     return result
+
+
+def _concurrency(value: int | None) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise WorkloadError(
+            f"max_concurrency is {value!r}: must be an integer >= 1, or None for no limit"
+        )
+    return int(value)
 
 
 def _counts(name: str, values: npt.ArrayLike, requests: int) -> IntArray:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
+from hypothesis import strategies as st
 
 import build
+from pysimbind import ServerConfig, Workload
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY_STATE = pytest.StashKey[str]()
@@ -47,3 +50,47 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("no reference data: there is no folder ../shared beside the checkout")
     return folder
+
+
+@st.composite
+def workloads(draw: st.DrawFn, closed: bool = False) -> Workload:
+    """Random requests; arrivals on a grid tie with steps and with each other, prefixes repeat."""
+    grid_us = draw(st.sampled_from([1, 500, 20_000]))
+    gaps = draw(st.lists(st.integers(0, 60), min_size=1, max_size=30))
+    counts = st.lists(st.integers(1, 60), min_size=len(gaps), max_size=len(gaps))
+    prompts, outputs = draw(counts), draw(counts)
+    ids = draw(st.sampled_from([None, 1, 2]))
+    rng = np.random.default_rng(len(gaps))
+    spell = {} if ids is None else {"prompt_token_ids": [rng.integers(0, ids, n) for n in prompts]}
+    if spell and draw(st.booleans()):
+        spell["output_token_ids"] = [rng.integers(0, ids, n) for n in outputs]
+    limit = draw(st.sampled_from([None, None, 1, 4])) if closed else None
+    arrivals = np.cumsum(gaps) * grid_us / 1e6
+    return Workload(arrivals, prompts, outputs, max_concurrency=limit, strict=False, **spell)
+
+
+def configs(semantics: str) -> st.SearchStrategy[ServerConfig]:
+    """Random servers that often run out of something."""
+    modes = (
+        {}
+        if semantics == "blis-2025-07"
+        else {
+            "max_model_len": st.sampled_from([None, 70]),
+            "enable_chunked_prefill": st.booleans(),
+            "long_prefill_token_threshold": st.sampled_from([0, 0, 7]),
+            "scheduler_reserve_full_isl": st.booleans(),
+            "watermark": st.sampled_from([0.0, 0.1]),
+            "async_scheduling": st.booleans(),
+        }
+    )
+    return st.builds(
+        ServerConfig,
+        max_num_seqs=st.sampled_from([1, 2, 8, 256]),
+        max_num_batched_tokens=st.sampled_from([16, 64, 2048]),
+        block_size=st.sampled_from([1, 7, 16]),
+        num_gpu_blocks=st.sampled_from([None, 20, 5000]),
+        horizon_s=st.sampled_from([None, None, 0.3]),
+        enable_prefix_caching=st.booleans(),
+        semantics=st.just(semantics),
+        **modes,
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import build
-from pysimbind import _native, parameters
+from pysimbind import _native, parameters, results, trace
 
 CDEF = build.CDEF.read_text("utf-8")
 DECLARED = set(re.findall(r"^\w+ (psb_\w+)\(", CDEF, re.MULTILINE))
@@ -62,10 +62,26 @@ def test_the_header_counts_the_parameters() -> None:
 def test_python_uses_the_numbers_of_the_header() -> None:
     engines = {f"PSB_ENGINE_{name.upper()}": code for name, code in _native.ENGINES.items()}
     semantics = {
-        f"PSB_{name.upper().replace('-', '_')}": code for name, code in _native._SEMANTICS.items()
+        f"PSB_{re.sub('[-.]', '_', name.upper())}": code
+        for name, code in _native._SEMANTICS.items()
     }
     numbers = engines | semantics | {"PSB_ABI_VERSION": _native._ABI_VERSION}
     assert numbers == {name: DEFINED[name] for name in numbers}
+
+
+def test_python_names_the_columns_of_the_header() -> None:
+    def columns(prefix: str) -> list[int]:
+        rows = {k: v for k, v in DEFINED.items() if k.startswith(prefix)}
+        return [v for k, v in rows.items() if not k.endswith(("_COLUMNS", "_ROWS"))]
+
+    for prefix, names in (
+        ("PSB_SUMMARY_", results.SUMMARY),
+        ("PSB_DETAIL_", results.DETAIL),
+        ("PSB_TIME_", trace.TIMES),
+        ("PSB_COUNT_", trace.COUNTS),
+        ("PSB_ENTRY_", trace.ENTRIES),
+    ):
+        assert columns(prefix) == list(range(len(names)))
 
 
 def test_the_compiled_library_has_what_is_declared() -> None:

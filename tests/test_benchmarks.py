@@ -10,10 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.case import EXPERIMENT, draw_candidates
-from benchmarks.oldway import RELAY, OldWay, engines_ns, parse
-from benchmarks.table import OLD_CHAIN, OLD_WAY, Row, render
-from pysimbind import Simulator, load_experiment
+from benchmarks import memory, workloads
+from benchmarks.case import EXPERIMENT, draw_candidates, settings
+from benchmarks.oldway import RELAY, OldWay, engines_in_go, parse
+from benchmarks.table import (
+    OLD_CHAIN,
+    OLD_WAY,
+    Check,
+    Row,
+    render,
+    render_checks,
+    spell_seconds,
+)
+from pysimbind import Outcome, ServerConfig, Simulator, load_experiment
+from pysimbind.config import SEMANTICS
 
 CANDIDATES = draw_candidates(3)
 
@@ -30,6 +40,25 @@ def test_candidates_differ_and_lie_in_the_original_bounds() -> None:
     assert len(np.unique(vectors, axis=0)) == 200
     np.testing.assert_array_equal(vectors, draw_candidates(200).vectors)
     np.testing.assert_array_equal(np.hstack([CANDIDATES.coeffs, CANDIDATES.overheads]), vectors[:3])
+
+
+def test_settings_reach_the_old_way_whole() -> None:
+    """A setting that oneshot does not know is an error there; here none may be lost."""
+    config = ServerConfig(max_num_seqs=7, num_gpu_blocks=None, watermark=0.25)
+    known = config.as_dict() | {"num_gpu_blocks": 0, "max_model_len": 0}
+    assert settings(config) == {name: known[name] for name in known if name != "horizon_s"}
+    with pytest.raises(ValueError, match="no horizon"):
+        settings(config.replace(horizon_s=1.0))
+
+
+@pytest.mark.parametrize("semantics", SEMANTICS)
+def test_old_way_knows_all_semantics(tmp_path: Path, semantics: str) -> None:
+    experiment = load_experiment(EXPERIMENT)
+    experiment = load_experiment(EXPERIMENT, experiment.config.replace(semantics=semantics))
+    old_way = OldWay(tmp_path, CANDIDATES.vectors[:1], experiment)
+    with Simulator(experiment.workload, experiment.config) as simulator:
+        want = np.rint(1e6 * np.array(list(simulator.run(CANDIDATES.vectors[0]))))
+    np.testing.assert_array_equal(old_way.evaluate(old_way.cases[0]), want)
 
 
 @pytest.mark.parametrize("evaluate", [OldWay.evaluate, OldWay.evaluate_by_relay])
@@ -61,14 +90,16 @@ def test_relay_passes_the_failure_on(old_way: OldWay, tmp_path: Path) -> None:
 
 
 def test_engines_are_timed_in_go(old_way: OldWay) -> None:
-    found = engines_ns(old_way.cases[0], CANDIDATES.vectors, repeats=2, benchtime="2x")
-    assert {name: len(ns) for name, ns in found.items()} == {"Leap": 2, "Reference": 2}
-    assert min(found["Leap"] + found["Reference"]) > 0
+    found = engines_in_go(old_way.cases[0], CANDIDATES.vectors, repeats=2, benchtime="2x")
+    names = ("Leap", "Reference", "Jacobian")
+    assert {name: len(runs) for name, runs in found.items()} == dict.fromkeys(names, 2)
+    assert min(run.ns for runs in found.values() for run in runs) > 0
+    assert min(run.allocations for run in found["Reference"]) > 0
 
 
 def test_go_failure_is_shown(old_way: OldWay) -> None:
     with pytest.raises(RuntimeError, match="14 coeffs and 0 overheads_us"):
-        engines_ns(old_way.cases[0], CANDIDATES.vectors[:, :14], repeats=1, benchtime="1x")
+        engines_in_go(old_way.cases[0], CANDIDATES.vectors[:, :14], repeats=1, benchtime="1x")
 
 
 def test_table() -> None:
@@ -84,15 +115,81 @@ def test_table() -> None:
     ]
     assert render(rows[:1])[1].split() == ["new", "5.00", "200,000", "-", "-"]
     assert len({len(line) for line in render(rows)}) == 1
+    assert render([]) == []
+
+
+def test_table_of_checks() -> None:
+    checks = [
+        Check("a ratio", 1.4567, "x", "< 1.5", "3 ms against 2 ms"),
+        Check("b", 12_345, "", ""),
+    ]
+    lines = render_checks(checks)
+    assert lines[1].split() == [
+        "a",
+        "ratio",
+        "1.46",
+        "x",
+        "<",
+        "1.5",
+        "3",
+        "ms",
+        "against",
+        "2",
+        "ms",
+    ]
+    assert lines[2].split() == ["b", "12,345"]
+    assert render_checks([]) == []
+
+
+def test_spell_seconds() -> None:
+    assert [spell_seconds(s) for s in (2.5, 0.0123, 4.567e-6)] == ["2.5 s", "12.3 ms", "4.57 us"]
+
+
+def test_the_server_keeps_up_with_the_plain_workload() -> None:
+    """Little's law: rate x mean E2E is the mean number of requests inside."""
+    workload, config = workloads.plain(3000)
+    with Simulator(workload, config) as simulator:
+        result = simulator.run(workloads.SERVER)
+    assert result.outcome == Outcome.OK
+    assert result.ttft.max() < 1
+    assert config.max_num_seqs / 2 < workloads.RATE_RPS * result.e2e.mean() < config.max_num_seqs
+
+
+def test_workloads_are_what_they_are_called() -> None:
+    """Shared prompts are hit, the starved are preempted, the same seed gives the same workload."""
+    for make in (workloads.plain, workloads.shared_prefixes, workloads.starved):
+        assert make(50)[0] == make(50)[0]
+    workload, config = workloads.shared_prefixes(200)
+    with Simulator(workload, config) as simulator:
+        assert np.median(simulator.run(workloads.SERVER).cached_tokens) >= 256
+    workload, config = workloads.starved(200)
+    with Simulator(workload, config) as simulator:
+        assert simulator.run(workloads.SERVER).preemptions.sum() > 50
+    short, long = workloads.plain(50)[0], workloads.plain(50, output_scale=10)[0]
+    np.testing.assert_array_equal(long.output_tokens, 10 * short.output_tokens)
+    assert workloads.head(short, 20).num_requests == 20
+
+
+@pytest.mark.skipif(not memory.available, reason="the peak of memory is read from Linux's /proc")
+def test_memory_is_measured() -> None:
+    """Twelve arrays of 8 bytes a request are the least that a run of 200,000 needs."""
+    assert 12 * 8 * 200_000 < memory.bytes_beside_inputs(200_000) < 1_000_000_000
 
 
 def test_benchmarks_run(root: Path) -> None:
     """The quicker ones, as a user starts them: they pass, and the table names them."""
-    quick = "not 10000 and not in_go"
+    quick = "test_speed and not 10000 and not in_go or jacobian or ten_times and exp1"
     command = [sys.executable, "-m", "pytest", "benchmarks", "-p", "no:cacheprovider", "-k", quick]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    shown = ("simulate ", "Simulator.run ", "simulate_batch of 1,000, one worker ", OLD_WAY)
+    shown = (
+        "simulate ",
+        "Simulator.run ",
+        "simulate_batch of 1,000, one worker ",
+        OLD_WAY,
+        "Jacobian / plain run",
+        "outputs ten times as long",
+    )
     for name in shown:
         assert f"\n{name}" in done.stdout

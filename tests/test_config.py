@@ -121,7 +121,10 @@ def test_unknown_settings() -> None:
         ServerConfig.from_mapping([])  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="did you mean 'blis-2025-07'"):
         ServerConfig(semantics="blis-2025-7")
-    assert DEFAULT_SEMANTICS in SEMANTICS
+    with pytest.raises(ConfigError, match=r"did you mean 'vllm-v1-0\.9\.1'"):
+        ServerConfig(semantics="vllm-v1-0.9.2")
+    assert SEMANTICS == ("blis-2025-07", "vllm-v1", "vllm-v1-0.9.1")
+    assert DEFAULT_SEMANTICS == "vllm-v1"
 
 
 def test_what_the_original_simulator_leaves_out() -> None:
@@ -148,6 +151,54 @@ def test_what_the_original_simulator_leaves_out() -> None:
         max_num_seqs=1, num_gpu_blocks=9, enable_prefix_caching=False, horizon_s=3.0
     )
     assert modelled.replace(enable_chunked_prefill=False, semantics="blis-2025-07").unmodelled == ()
+
+
+def test_vllm_v1_acts_on_every_setting() -> None:
+    config = ServerConfig(
+        max_num_seqs=1,
+        num_gpu_blocks=9,
+        max_model_len=2048,
+        enable_prefix_caching=False,
+        enable_chunked_prefill=False,
+        long_prefill_token_threshold=512,
+        scheduler_reserve_full_isl=False,
+        watermark=0.1,
+        async_scheduling=True,
+        horizon_s=3.0,
+    )
+    assert config.semantics == "vllm-v1"
+    assert config.unmodelled == ()
+    assert ServerConfig().unmodelled == ()
+
+
+def test_what_the_scheduler_of_mid_2025_did_not_have() -> None:
+    """DESIGN section 8: no whole-sequence test, no watermark, always chunked; and synchronous."""
+    config = ServerConfig(semantics="vllm-v1-0.9.1")
+    assert config.unmodelled == ("scheduler_reserve_full_isl",)
+    assert config.replace(scheduler_reserve_full_isl=False).unmodelled == ()
+    config = config.replace(
+        max_model_len=2048,
+        enable_chunked_prefill=False,
+        long_prefill_token_threshold=512,
+        watermark=0.1,
+        async_scheduling=True,
+    )
+    assert config.unmodelled == (
+        "enable_chunked_prefill",
+        "scheduler_reserve_full_isl",
+        "watermark",
+        "async_scheduling",
+    )
+
+
+@pytest.mark.parametrize("semantics", ["blis-2025-07", "vllm-v1", "vllm-v1-0.9.1"])
+def test_semantics_come_by_keyword_beside_the_flags(semantics: str) -> None:
+    config = ServerConfig.from_vllm_args("--async-scheduling --block-size 8", semantics=semantics)
+    assert config == ServerConfig(async_scheduling=True, block_size=8, semantics=semantics)
+    again = config.replace(semantics=DEFAULT_SEMANTICS)
+    assert again == ServerConfig.from_vllm_args("--async-scheduling --block-size 8")
+    off = ServerConfig.from_vllm_args("--async-scheduling --no-async-scheduling")
+    assert off == ServerConfig()
 
 
 @pytest.mark.parametrize(
@@ -227,3 +278,12 @@ def test_bad_vllm_args(args: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         ServerConfig.from_vllm_args(args)
     assert "\n" not in str(caught.value)
+
+
+def test_kv_cache_in_tokens() -> None:
+    """What vLLM logs as its KV cache size, 524,288 tokens, is 16,384 blocks of 32."""
+    assert ServerConfig(block_size=32).with_kv_cache_tokens(524_288).num_gpu_blocks == 16_384
+    assert ServerConfig().with_kv_cache_tokens(31).num_gpu_blocks == 1
+    for tokens in (15, 0, 16.5, "many"):
+        with pytest.raises(ConfigError, match="at least one block of 16"):
+            ServerConfig().with_kv_cache_tokens(tokens)  # type: ignore[arg-type]

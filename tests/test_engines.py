@@ -1,36 +1,20 @@
-"""The leap engine against the reference engine, on random workloads, servers and candidates."""
+"""The fast engines against the reference engine, on random workloads, servers and candidates."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pysimbind import ServerConfig, Simulator, Workload, load_experiment
+from pysimbind import ServerConfig, SimResult, Simulator, Workload, load_experiment
+
+from .conftest import configs, workloads
 
 BASELINE = load_experiment("exp1_30rr").baseline
 assert BASELINE is not None
-
-
-@st.composite
-def workloads(draw: st.DrawFn) -> Workload:
-    """Arrivals on a coarse or a fine grid, so that ties with steps and with each other occur."""
-    grid_us = draw(st.sampled_from([1, 500, 20_000]))
-    gaps = draw(st.lists(st.integers(0, 60), min_size=1, max_size=30))
-    arrivals = np.cumsum(gaps) * grid_us / 1e6
-    count = st.lists(st.integers(1, 60), min_size=len(gaps), max_size=len(gaps))
-    return Workload(arrivals, draw(count), [n - 1 for n in draw(count)], strict=False)
-
-
-configs = st.builds(
-    ServerConfig,
-    max_num_seqs=st.sampled_from([1, 2, 8, 256]),
-    max_num_batched_tokens=st.sampled_from([16, 64, 2048]),
-    block_size=st.sampled_from([1, 16]),
-    num_gpu_blocks=st.sampled_from([None, 20, 5000]),
-    horizon_s=st.sampled_from([None, 0.3]),
-    semantics=st.just("blis-2025-07"),
-)
 
 # Whole milliseconds make steps meet arrivals; the baseline's signs make negative steps.
 candidates = st.one_of(
@@ -46,19 +30,92 @@ candidates = st.one_of(
 )
 
 
-@given(workloads(), configs, st.lists(candidates, min_size=1, max_size=4))
-def test_engines_agree(workload: Workload, config: ServerConfig, vectors: list[np.ndarray]) -> None:
-    """Same latencies, steps, outcome and peak KV use to the last bit, wherever "auto" leaps."""
+def check(workload: Workload, config: ServerConfig, vectors: list[np.ndarray]) -> None:
+    """Same latencies, counts and derivatives to the last bit, whatever "auto" chooses."""
     with (
         Simulator(workload, config) as auto,
         Simulator(workload, config, engine="reference") as reference,
     ):
         got, want = auto.run_batch(vectors), reference.run_batch(vectors)
+        jacobian, exact = auto.run_jacobian(vectors[0]), reference.run_jacobian(vectors[0])
         one, other = auto.run(vectors[0]), reference.run(vectors[0])
-    np.testing.assert_array_equal(got.ttft, want.ttft)
-    np.testing.assert_array_equal(got.e2e, want.e2e)
-    np.testing.assert_array_equal(got.steps, want.steps)
-    np.testing.assert_array_equal(got.outcome, want.outcome)
-    np.testing.assert_array_equal(got.peak_kv_blocks, want.peak_kv_blocks)
-    np.testing.assert_array_equal(one.status, other.status)
-    np.testing.assert_array_equal(one.cached_tokens, other.cached_tokens)
+    for name in ("ttft", "e2e", "steps", "outcome", "peak_kv_blocks"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(want, name), name)
+    same(one, other)
+    same(jacobian.result, other)
+    np.testing.assert_array_equal(jacobian.ttft_jac, exact.ttft_jac)
+    np.testing.assert_array_equal(jacobian.e2e_jac, exact.e2e_jac)
+
+
+def same(got: SimResult, want: SimResult) -> None:
+    for name in ("ttft", "e2e", "sent_s", "status", "cached_tokens", "preemptions"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(want, name), name)
+    np.testing.assert_array_equal(got.generated_tokens, want.generated_tokens)
+    assert got.order_changes(want) == 0
+    assert (got.steps, got.outcome, got.peak_kv_blocks) == (
+        want.steps,
+        want.outcome,
+        want.peak_kv_blocks,
+    )
+
+
+@pytest.mark.parametrize("semantics", ["blis-2025-07", "vllm-v1", "vllm-v1-0.9.1"])
+@given(data=st.data())
+def test_engines_agree(semantics: str, data: st.DataObject) -> None:
+    closed = semantics != "blis-2025-07"
+    workload = data.draw(workloads(closed=closed))
+    config = data.draw(configs(semantics))
+    check(workload, config, data.draw(st.lists(candidates, min_size=1, max_size=3)))
+
+
+@given(data=st.data())
+def test_invariants(data: st.DataObject) -> None:
+    """Under vllm-v1: nothing beyond the budget, TTFT <= E2E, clock monotone, tokens conserved."""
+    workload = data.draw(workloads(closed=True))
+    config = data.draw(configs("vllm-v1"))
+    vector = np.abs(data.draw(candidates))
+    with Simulator(workload, config) as simulator:
+        result = simulator.run(vector, trace=True)
+    trace = result.trace
+    assert trace is not None
+    assert (trace.decode_tokens + trace.prefill_tokens <= config.max_num_batched_tokens).all()
+    assert (trace.running <= config.max_num_seqs).all()
+    assert (np.diff(trace.start_s) >= -1e-9).all()
+    done = result.status == 0
+    assert (result.ttft[done] <= result.e2e[done]).all()
+    asked = np.maximum(workload.output_tokens, 1)
+    if config.max_model_len is not None:
+        asked = np.minimum(asked, config.max_model_len - workload.input_tokens)
+    assert (result.generated_tokens[done] == asked[done]).all()
+    assert (result.preemptions.sum(), result.steps) == (
+        trace.preemptions.sum(),
+        np.count_nonzero(trace.decode_tokens + trace.prefill_tokens),
+    )
+    if config.num_gpu_blocks is not None:
+        assert (trace.kv_blocks < config.num_gpu_blocks).all()
+
+
+@given(st.integers(1, 50), st.integers(1, 50), st.floats(1e-4, 0.1), st.floats(1e-4, 0.1))
+def test_a_lone_request_is_slower_on_a_slower_server(
+    prompt: int, output: int, one: float, more: float
+) -> None:
+    """E2E grows with the intercept."""
+    with Simulator(Workload([0.0], [prompt], [output]), ServerConfig()) as simulator:
+        e2e = [
+            simulator.run(np.r_[np.zeros(14), intercept, np.zeros(4)]).e2e[0]
+            for intercept in (one, one + more)
+        ]
+    assert e2e[0] < e2e[1]
+
+
+def test_settings_that_never_bind_change_nothing() -> None:
+    """exp1_30rr under a longer threshold and model length: the same bits."""
+    experiment = load_experiment("exp1_30rr")
+    wider = dataclasses.replace(
+        experiment.config, max_model_len=None, long_prefill_token_threshold=0
+    )
+    e2e = []
+    for config in (experiment.config, wider):
+        with Simulator(experiment.workload, config) as simulator:
+            e2e.append(simulator.run(BASELINE).e2e)
+    np.testing.assert_array_equal(*e2e)

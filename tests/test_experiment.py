@@ -45,7 +45,9 @@ def full() -> Experiment:
     }
     box = Space(np.zeros(len(NAMES)), np.arange(1.0, 1 + len(NAMES)))
     return small(
-        workload=Workload([0.5, 0.25, 0.0], [3, 2, 1], [1, 5, 9], strict=False, **ids),
+        workload=Workload(
+            [0.5, 0.25, 0.0], [3, 2, 1], [1, 5, 9], max_concurrency=2, strict=False, **ids
+        ),
         config=ServerConfig(block_size=32, num_gpu_blocks=7, watermark=0.1, horizon_s=9),
         input_source=("exact", "estimated", "prior"),
         output_source="estimated",
@@ -97,8 +99,18 @@ def test_exp1_settings() -> None:
         num_gpu_blocks=94060,
         max_model_len=2048,
         long_prefill_token_threshold=1000000,
-        semantics="blis-2025-07",
+        scheduler_reserve_full_isl=False,  # the scheduler of its time had no such test
+        semantics="vllm-v1-0.9.1",
     )
+    assert config.unmodelled == ()
+
+
+def test_the_original_semantics_are_one_option_away() -> None:
+    experiment = load_experiment("exp1_30rr")
+    config = experiment.config.replace(semantics="blis-2025-07")
+    original = load_experiment("exp1_30rr", config=config)
+    assert original.config.semantics == "blis-2025-07"
+    assert original.config.num_gpu_blocks == experiment.config.num_gpu_blocks
 
 
 def test_exp1_baseline_lies_outside_the_original_bounds() -> None:

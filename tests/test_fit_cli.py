@@ -5,6 +5,7 @@ Oracles: the exit codes that the module promises, and ``fit`` from Python for th
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pysimbind.experiment import load_experiment
 from pysimbind.fit import FitResult, FitStatus, cli, fit
 from pysimbind.fit.cli import main
 
@@ -50,13 +52,16 @@ def test_every_option_reaches_the_fit(tmp_path: Path, capsys: pytest.CaptureFixt
     out = tmp_path / "r.json"
     options = (
         "exp1_30rr --method de --max-evals 120 --max-time 60 --seed 3 --bounds follow-up --quiet "
-        "--loss original-unpaired --fixed intercept=0.005 --fixed update_time"
+        "--loss original-unpaired --fixed intercept=0.005 --fixed update_time "
+        "--semantics blis-2025-07"
     )
     code = main([*options.split(), "--out", str(out)])
     assert code == 0
     assert capsys.readouterr().err == ""
+    exp1 = load_experiment("exp1_30rr")
+    config = exp1.config.replace(semantics="blis-2025-07")
     assert FitResult.load(out) == fit(
-        "exp1_30rr",
+        dataclasses.replace(exp1, config=config),
         "de",
         max_evals=120,
         max_time_s=60,
@@ -65,6 +70,35 @@ def test_every_option_reaches_the_fit(tmp_path: Path, capsys: pytest.CaptureFixt
         loss="original-unpaired",
         fixed={"intercept": 0.005, "update_time": 80},
     )
+
+
+def test_semantics_replace_those_of_the_experiment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {}
+    for options in ([], ["--semantics", "vllm-v1-0.9.1"], ["--semantics", "blis-2025-07"]):
+        out = tmp_path / "r.json"
+        assert main(["--max-evals", "50", "--quiet", "--out", str(out), *options]) == 0
+        result = FitResult.load(out)
+        assert capsys.readouterr().out.startswith(f"exp1_30rr, {result.config.semantics}: cmaes")
+        found[tuple(options)] = result
+    own, same, original = found.values()
+    assert own == same
+    assert own.config.semantics == "vllm-v1-0.9.1"
+    assert json.loads(out.read_text())["config"]["semantics"] == "blis-2025-07"
+    assert original.config == own.config.replace(semantics="blis-2025-07")
+    assert original.fun != own.fun
+
+
+def test_a_measurement_is_not_overwritten_by_its_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "e.json"
+    load_experiment("exp1_30rr").save(file)
+    before = file.read_bytes()
+    assert main([str(file), "--max-evals", "5", "--out", str(file)]) == 2
+    assert "already an input" in capsys.readouterr().err
+    assert file.read_bytes() == before
 
 
 def test_fixed_none_frees_all(tmp_path: Path) -> None:
@@ -94,6 +128,8 @@ BAD = [
     (["--max-evals", "0"], "max_evals must be an integer from 1"),
     (["--max-evals", "many"], "invalid int value: 'many'"),
     (["--max-time", "-1"], "max_time_s must be a number of seconds > 0"),
+    (["--semantics", "vllm-v2"], "semantics must be one of blis-2025-07, vllm-v1, vllm-v1-0.9.1"),
+    (["--semantics", "blis-2025-7"], "got 'blis-2025-7'; did you mean 'blis-2025-07'?"),
     (["--seed", "-1"], "seed must be an integer from 0"),
     (["--sed", "1"], "unrecognized arguments: --sed"),
     (["--out"], "expected one argument"),

@@ -145,15 +145,23 @@ def test_the_report_says_what_the_result_rests_on(quick: FitResult) -> None:
         "at most 16 of the 19 parameters can be told apart",
         "held: schedule_time, update_time, queue_overhead",
         "300 evaluations in",
-        "settings that blis-2025-07 does not act on: max_model_len",
+        "exp1_30rr, vllm-v1-0.9.1: cmaes",
     ):
         assert text in report
+    assert "does not act on" not in report
     assert report.isascii()
     lines = {line.split()[0]: line for line in report.splitlines() if line}
     assert all(name in lines for name in NAMES)
     assert lines["intercept"].split()[2] == "s"
     assert lines["vllm_overhead"].split()[2] == "us"
     assert lines["schedule_time"].endswith("held")
+
+
+def test_the_report_names_settings_that_the_semantics_ignores(exp1: Experiment) -> None:
+    config = exp1.config.replace(semantics="blis-2025-07")
+    report = fit(dataclasses.replace(exp1, config=config), max_evals=1).report()
+    assert report.startswith("exp1_30rr, blis-2025-07: cmaes")
+    assert "settings that blis-2025-07 does not act on: max_model_len" in report
 
 
 def test_the_report_of_a_plain_experiment_claims_nothing_more(exp1: Experiment) -> None:

@@ -91,6 +91,18 @@ def test_canonical_optional_parts(tmp_path: Path) -> None:
     assert canonical.read(canonical.to_json(experiment), "again", None) == experiment
 
 
+@pytest.mark.parametrize(("value", "limit"), [(..., None), (None, None), (3, 3)])
+def test_canonical_max_concurrency(tmp_path: Path, value: object, limit: int | None) -> None:
+    obj = canonical_example()
+    if value is not ...:
+        obj = edited(obj, "workload.max_concurrency", value)
+    experiment = load(tmp_path, obj)
+    assert experiment.workload.max_concurrency == limit
+    again = canonical.to_json(experiment)
+    assert again["workload"].get("max_concurrency") == limit
+    assert canonical.read(again, "again", None) == experiment
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -119,6 +131,9 @@ def test_canonical_optional_parts(tmp_path: Path) -> None:
         ("workload.input_tokens", [3, 4.0], r"input_tokens\[1\]: must be an integer >= 0, got 4.0"),
         ("workload.input_tokens", [3, -4], r"input_tokens\[1\]: must be an integer >= 0, got -4"),
         ("workload.output_tokens", [3, True], r"output_tokens\[1\]: must be an integer"),
+        ("workload.max_concurrency", 0, "max_concurrency is 0: must be an integer >= 1"),
+        ("workload.max_concurrency", 2.0, "max_concurrency is 2.0: must be an integer >= 1"),
+        ("workload.max_concurrncy", 2, "unknown key; did you mean 'max_concurrency'"),
         ("workload.strict", "no", "workload.strict: must be true or false"),
         ("workload.prompt_token_ids", [[1, 2, 3], [1]], "request 1 has 1 ids for 4 tokens"),
         ("workload.prompt_token_ids", [[1, 2, 3]], "prompt_token_ids: has 1 items"),
@@ -176,6 +191,18 @@ def test_vllm_bench_miniature() -> None:
 def miniature() -> dict[str, Any]:
     obj: dict[str, Any] = json.loads(MINIATURE.read_text())
     return obj
+
+
+def test_vllm_bench_replays_the_sends_of_a_limited_client_in_open_loop(tmp_path: Path) -> None:
+    """The start times hold the client's limit already."""
+    plain = load(tmp_path, miniature() | {"max_concurrency": None})
+    assert "max_concurrency" not in plain.provenance
+    limited = load(tmp_path, miniature() | {"max_concurrency": 2, "request_rate": "inf"})
+    assert limited.workload == plain.workload
+    assert limited.workload.max_concurrency is None
+    assert limited.provenance["max_concurrency"] == 2
+    assert limited.provenance["request_rate"] == "inf"
+    assert "open loop" in limited.provenance["arrivals"]
 
 
 def test_vllm_bench_latencies_win_over_gaps(tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
-"""The public API against vectors recorded from the original simulator (not written by us)."""
+"""The public API against vectors recorded from programs that we did not write.
+
+``blis-2025-07`` is the original experiment's simulator; the others are the schedulers of vLLM 0.32
+(synchronous and asynchronous) and 0.9.1, with steps of one second.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pysimbind import Outcome, ServerConfig, Simulator, Workload
+from pysimbind import Outcome, ServerConfig, SimResult, Simulator, StepTrace, Workload
 
-SEMANTICS = "blis-2025-07"
-
-
-def _cases() -> list[Path]:
-    root = Path(__file__).resolve().parents[2] / "shared" / "data" / "golden" / SEMANTICS
-    return sorted(root.glob("*.json"))
+GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "data" / "golden"
+V1 = {"vllm-v1": "vllm-v1", "vllm-v1-async": "vllm-v1", "vllm-v1-0.9.1": "vllm-v1-0.9.1"}
 
 
-def _spell_out(requests: list[dict[str, Any]], kind: str, unique: Any) -> list[list[int]]:
+def cases(*folders: str) -> list[Any]:
+    """One parameter a vector; one that skips where the vectors are absent."""
+    paths = [path for folder in folders for path in sorted((GOLDEN / folder).glob("*.json"))]
+    absent = pytest.mark.skip(reason="no golden vectors beside this checkout")
+    return [pytest.param(path, id=f"{path.parent.name}/{path.stem}") for path in paths] or [
+        pytest.param(GOLDEN, marks=absent, id="absent")
+    ]
+
+
+def spell_out(requests: list[dict[str, Any]], kind: str, unique: Any) -> list[list[int]]:
     """Token id lists; {"len": n} stands for n ids that occur nowhere else in the case."""
     return [
         [next(unique) for _ in range(r[kind]["len"])] if isinstance(r[kind], dict) else r[kind]
@@ -27,11 +36,11 @@ def _spell_out(requests: list[dict[str, Any]], kind: str, unique: Any) -> list[l
     ]
 
 
-def _workload(case: dict[str, Any]) -> Workload:
+def read_workload(case: dict[str, Any]) -> Workload:
     unique = iter(range(10**6, 2**31))
     requests = case["requests"]
-    prompts = _spell_out(requests, "input_tokens", unique)
-    outputs = _spell_out(requests, "output_tokens", unique)
+    prompts = spell_out(requests, "input_tokens", unique)
+    outputs = spell_out(requests, "output_tokens", unique)
     return Workload(
         [r["arrival_us"] / 1e6 for r in requests],
         [len(p) for p in prompts],
@@ -42,36 +51,89 @@ def _workload(case: dict[str, Any]) -> Workload:
     )
 
 
-def _config(case: dict[str, Any]) -> ServerConfig:
-    given = case["config"]
-    return ServerConfig(
-        max_num_seqs=given["max_num_seqs"],
-        max_num_batched_tokens=given["max_num_batched_tokens"],
-        block_size=given["block_size"],
-        num_gpu_blocks=given["num_kv_blocks"],
-        horizon_s=given["horizon_us"] / 1e6,
-        semantics=SEMANTICS,
-    )
+def read_config(given: dict[str, Any], semantics: str) -> ServerConfig:
+    """The vectors call the pool num_kv_blocks, and give the horizon in us."""
+    derived = ("num_kv_blocks", "horizon_us", "num_kv_blocks_includes_null", "usable_kv_blocks")
+    fields = {name: value for name, value in given.items() if name not in derived}
+    if "horizon_us" in given:
+        fields["horizon_s"] = given["horizon_us"] / 1e6
+    return ServerConfig(semantics=semantics, num_gpu_blocks=given["num_kv_blocks"], **fields)
 
 
-def _ticks(seconds: np.ndarray) -> list[int | None]:
+def simulate(case: dict[str, Any], semantics: str, engine: str, trace: bool = False) -> SimResult:
+    workload, config = read_workload(case), read_config(case["config"], semantics)
+    with Simulator(workload, config, engine=engine) as simulator:
+        return simulator.run([*case["coeffs"], *case["overheads_us"]], trace=trace)
+
+
+def ticks(seconds: np.ndarray) -> list[int | None]:
     return [None if np.isnan(s) else round(s * 1e6) for s in seconds]
 
 
-@pytest.mark.parametrize("path", _cases() or [None], ids=lambda p: p.stem if p else "none")
-def test_golden(path: Path | None) -> None:
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+@pytest.mark.parametrize("path", cases("blis-2025-07"))
+def test_blis(path: Path, engine: str) -> None:
     """Every TTFT, E2E, step count and peak KV use equals the recorded one, to the tick."""
-    if path is None:
-        pytest.skip(f"no golden vectors of {SEMANTICS} beside this checkout")
     case = json.loads(path.read_text())
     expected = case["expected"]
-    with Simulator(_workload(case), _config(case)) as simulator:
-        result = simulator.run([*case["coeffs"], *case["overheads_us"]])
-    assert _ticks(result.ttft) == expected["ttft_us"]
-    assert _ticks(result.e2e) == expected["e2e_us"]
+    result = simulate(case, "blis-2025-07", engine)
+    assert ticks(result.ttft) == expected["ttft_us"]
+    assert ticks(result.e2e) == expected["e2e_us"]
     if expected["outcome"] == "hangs":
         assert result.outcome is Outcome.HANG
         return
     assert result.steps == expected["steps"]
     assert result.peak_kv_blocks == expected["peak_kv_blocks"]
     assert (result.outcome is Outcome.NEGATIVE_STEP) == (expected["outcome"] == "negative")
+
+
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+@pytest.mark.parametrize("path", cases(*V1))
+def test_vllm_v1(path: Path, engine: str) -> None:
+    """Every latency to the last bit, every cache hit, preemption and count."""
+    case = json.loads(path.read_text())
+    expected = case["expected"]
+    result = simulate(case, V1[path.parent.name], engine)
+    for name, got in (("ttft_s", result.ttft), ("e2e_s", result.e2e)):
+        assert [None if np.isnan(s) else s for s in got] == expected[name]
+    assert result.generated_tokens.tolist() == expected["output_tokens_generated"]
+    assert result.cached_tokens.tolist() == expected["cached_tokens_first"]
+    assert result.preemptions.tolist() == expected["preemptions"]
+    assert result.steps == expected["steps"]
+    assert result.peak_kv_blocks == expected["peak_kv_blocks"]
+    assert result.outcome is {"ok": Outcome.OK, "stuck": Outcome.UNFINISHED}[expected["outcome"]]
+
+
+def schedule(trace: StepTrace, asynchronous: bool) -> list[dict[str, Any]]:
+    """The trace as the vectors write it: what a step did not do is left out."""
+    steps = []
+    for i in range(len(trace)):
+        cached = [(int(r), int(hit)) for s, r, _, hit in trace.entries if s == i and hit]
+        step = {
+            "t": float(trace.start_s[i]),
+            "scheduled_at": float(trace.composed_s[i]) if asynchronous else None,
+            "sched": sorted(trace.scheduled(i)),
+            "cached": sorted(cached),
+            "preempted": sorted(trace.preempted(i)),
+        }
+        steps.append({name: value for name, value in step.items() if value not in (None, [])})
+    return steps
+
+
+@pytest.mark.parametrize("path", cases(*V1))
+def test_vllm_v1_schedule(path: Path) -> None:
+    """What each step scheduled, found in the cache and preempted, and when."""
+    case = json.loads(path.read_text())
+    recorded = case["expected"].get("schedule")
+    if recorded is None:
+        pytest.skip("this vector has no schedule")
+    trace = simulate(case, V1[path.parent.name], "auto", trace=True).trace
+    assert trace is not None
+    expected = []
+    for step in recorded:
+        step.pop("resumed", None)  # follows from who was preempted before
+        for name in ("sched", "cached"):
+            step[name] = sorted(map(tuple, step.get(name, [])))
+        step["preempted"] = sorted(step.get("preempted", []))
+        expected.append({name: value for name, value in step.items() if value != []})
+    assert schedule(trace, path.parent.name == "vllm-v1-async") == expected

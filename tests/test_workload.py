@@ -77,6 +77,9 @@ def test_equality_and_pickle() -> None:
         full,
         Workload(ARRIVAL, INPUT, OUTPUT),
         Workload(ARRIVAL, INPUT, OUTPUT, strict=False),
+        Workload(ARRIVAL, INPUT, OUTPUT, max_concurrency=1),
+        Workload(ARRIVAL, INPUT, OUTPUT, max_concurrency=2),
+        Workload(ARRIVAL, INPUT, OUTPUT, max_concurrency=2, strict=False),
         Workload(ARRIVAL, INPUT, OUTPUT, prompt_token_ids=PROMPTS),
         Workload(ARRIVAL, INPUT, OUTPUT, prompt_token_ids=[[7, 8, 9], [7, 9], []]),
         Workload([0.0, 0.5, 0.75], INPUT, OUTPUT),
@@ -89,6 +92,28 @@ def test_equality_and_pickle() -> None:
             assert (a == b) == (i == j)
     assert full != 1
     assert "3 requests over 0.5 s, 5 prompt and 3 output tokens, with token ids" in repr(full)
+
+
+def test_max_concurrency() -> None:
+    open_loop = Workload(ARRIVAL, INPUT, OUTPUT)
+    assert open_loop.max_concurrency is None
+    assert "in flight" not in repr(open_loop)
+    closed = Workload(ARRIVAL, INPUT, OUTPUT, max_concurrency=np.int32(2))  # type: ignore[arg-type]
+    assert closed.max_concurrency == 2
+    assert type(closed.max_concurrency) is int
+    assert repr(closed).endswith("output tokens, at most 2 in flight>")
+    assert pickle.loads(pickle.dumps(closed)).max_concurrency == 2
+    with pytest.raises(AttributeError):
+        closed.max_concurrency = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 2.0, "2", [2], float("inf")])
+def test_bad_max_concurrency(value: Any) -> None:
+    with pytest.raises(WorkloadError) as caught:
+        Workload(ARRIVAL, INPUT, OUTPUT, max_concurrency=value)
+    assert str(caught.value) == (
+        f"max_concurrency is {value!r}: must be an integer >= 1, or None for no limit"
+    )
 
 
 def test_unsorted_arrivals_only_when_not_strict() -> None:
@@ -170,3 +195,14 @@ def test_output_ids_need_prompt_ids() -> None:
         Workload(ARRIVAL, INPUT, OUTPUT, output_token_ids=OUTPUTS)
     with pytest.raises(WorkloadError, match="output_token_ids of request 2 has 1 ids for 2"):
         Workload(ARRIVAL, INPUT, OUTPUT, prompt_token_ids=PROMPTS, output_token_ids=[[1], [], [2]])
+
+
+def test_with_max_concurrency_changes_nothing_else() -> None:
+    """The requests stay the same, token ids included, and the limit is checked as ever."""
+    ids = [[1, 2], [1, 2, 3]]
+    workload = Workload([0, 1], [2, 3], [4, 5], prompt_token_ids=ids)
+    limited = workload.with_max_concurrency(3)
+    assert limited == Workload([0, 1], [2, 3], [4, 5], prompt_token_ids=ids, max_concurrency=3)
+    assert limited.with_max_concurrency(None) == workload
+    with pytest.raises(WorkloadError, match="max_concurrency is 0"):
+        workload.with_max_concurrency(0)

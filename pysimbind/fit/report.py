@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from .._text import table
 from ..parameters import IDENTIFIABLE, NAMES, unit
 from .result import Comparison, FitResult
 
@@ -12,8 +13,8 @@ from .result import Comparison, FitResult
 def format_report(result: FitResult) -> str:
     """Return losses side by side, the parameters with units, the cost, and what it rests on."""
     head = (
-        f"{result.experiment}: {result.method}, loss {result.loss}, bounds {result.bounds_name}, "
-        f"seed {result.seed}"
+        f"{result.experiment}, {result.config.semantics}: {result.method}, loss {result.loss}, "
+        f"bounds {result.bounds_name}, seed {result.seed}"
     )
     parts = [head, _losses(result), _parameters(result), "\n".join(_remarks(result))]
     return "\n\n".join(parts)
@@ -21,7 +22,7 @@ def format_report(result: FitResult) -> str:
 
 def _losses(result: FitResult) -> str:
     header = ["", f"loss [{result.unit}]", "TTFT error", "E2E error", ""]
-    return _table([header, *(_loss_row(row) for row in result.comparisons)])
+    return table([header, *(_loss_row(row) for row in result.comparisons)])
 
 
 def _loss_row(row: Comparison) -> list[str]:
@@ -41,7 +42,7 @@ def _parameters(result: FitResult) -> str:
     for i, (name, value) in enumerate(result.params.items()):
         box = f"{lower[i]:g} .. {upper[i]:g}"
         rows.append([name, f"{value:.6g}", unit(name), box, _mark(result, name)])
-    return _table(rows)
+    return table(rows)
 
 
 def _mark(result: FitResult, name: str) -> str:
@@ -75,17 +76,3 @@ def _held(result: FitResult) -> str:
     if not result.fixed:
         return "none is held, so single values of the overheads and the intercept mean little"
     return f"held: {', '.join(result.fixed)} ({result.fixed_why})"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Align columns: the first and the last to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    last = len(widths) - 1
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if i in (0, last) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)

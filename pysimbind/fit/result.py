@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .._jsonio import read_json, write_json
+from .._jsonio import check_writable, read_json, write_json
 from ..config import ServerConfig
-from ..errors import FitError, InputError, OutputError, nearest
+from ..errors import FitError, InputError, nearest
 from ..experiment import Experiment
 from ..parameters import Parameters, Space
 from ..results import SimResult
@@ -191,18 +189,6 @@ class FitResult:
             f"<FitResult {self.experiment!r} by {self.method}: {self.loss} {self.fun:.4g} "
             f"{self.unit} after {self.nfev} evaluations, {self.message}>"
         )
-
-
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise ``OutputError`` unless a file can be written at ``path``; leaves nothing behind."""
-    path = Path(path)
-    try:
-        if path.exists() and not path.is_file():
-            raise OutputError(f"{path}: cannot be written: it exists and is not a file")
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as exc:
-        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
 
 
 def _finite(value: float) -> float | None:

@@ -9,6 +9,7 @@
        "arrival_s": [R], "input_tokens": [R], "output_tokens": [R],
        "prompt_token_ids": [R lists],  optional
        "output_token_ids": [R lists],  optional
+       "max_concurrency": C,           optional: closed loop, at most C requests in flight
        "strict": true                  optional: false admits unsorted arrivals
      },
      "measured": {"ttft_s": [R], "e2e_s": [R]},  null where the request failed
@@ -59,6 +60,7 @@ _WORKLOAD = (
     "output_tokens",
     "prompt_token_ids",
     "output_token_ids",
+    "max_concurrency",
     "strict",
 )
 
@@ -146,8 +148,10 @@ def _workload(fields: Fields) -> Workload:
         arrival_s,
         fields.integers("input_tokens", arrival_s.size),
         fields.integers("output_tokens", arrival_s.size),
+        prompt_token_ids=ids.get("prompt_token_ids"),
+        output_token_ids=ids.get("output_token_ids"),
+        max_concurrency=fields.obj.get("max_concurrency"),
         strict=strict,
-        **ids,
     )
 
 
@@ -188,6 +192,8 @@ def _workload_json(workload: Workload) -> dict[str, Any]:
         obj["prompt_token_ids"] = _lists(workload.prompt_ids)
     if workload.output_ids is not None:
         obj["output_token_ids"] = _lists(workload.output_ids)
+    if workload.max_concurrency is not None:
+        obj["max_concurrency"] = workload.max_concurrency
     if not workload.strict:
         obj["strict"] = False
     return obj

@@ -5,6 +5,12 @@ Per request: ``input_lens``, ``output_lens``, ``start_times`` (seconds of any cl
 Arrivals are the start times minus the earliest, requests sorted by them. The end-to-end latency is
 ``latencies`` where present, else TTFT plus the sum of the gaps.
 
+A run with ``--max-concurrency`` is replayed in open loop all the same: its start times are when
+each request was really sent, after any wait for another to complete, so they hold the client's
+limit already, and limiting them again would delay requests by the simulator's errors. The file
+does not tell when the client would have sent them without the limit. ``max_concurrency`` and
+``request_rate`` stand in the provenance.
+
 A request that failed loaded the server all the same: it stays in the workload with what it
 generated, and its latencies are NaN. One that was never sent (start time 0) is left out.
 """
@@ -114,6 +120,8 @@ def _provenance(
         if isinstance(value, float) and not math.isfinite(value):
             told[key] = str(value)  # JSON has no word for it
     told["source"] = "vllm bench serve --save-detailed"
+    if "max_concurrency" in told:
+        told["arrivals"] = "the actual sends under max_concurrency, replayed in open loop"
     if config is None:
         told["config"] = "server settings are not in the file: vLLM's defaults are assumed"
     if failed:

@@ -1,0 +1,147 @@
+"""What the commands share: exit codes, one-line errors, Ctrl-C, and options.
+
+Exit codes: 0 it worked; 1 the job failed; 2 something given is wrong or a library is not
+installed; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import NoReturn
+
+from ._jsonio import check_writable
+from .config import SEMANTICS
+from .errors import InputError, MissingExtraError, OutputError, PysimbindError, nearest
+from .experiment import Experiment
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises ``InputError`` in place of printing its usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong, and say where to read more."""
+        unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0]
+        if unknown.startswith("--"):
+            message += nearest(unknown, self._option_string_actions)
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: ``configure`` adds its options to a parser, ``run`` returns the exit code."""
+
+    name: str
+    summary: str
+    configure: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Do the work of a command; returns its exit code, having printed one line about an error."""
+    try:
+        return work()
+    except (InputError, MissingExtraError) as exc:
+        return _complain(exc, EXIT_USAGE)
+    except PysimbindError as exc:
+        return _complain(exc, EXIT_FAILED)
+    except MemoryError:
+        return _complain("not enough memory for this workload", EXIT_FAILED)
+    except KeyboardInterrupt:
+        return _complain("interrupted before there was a result", EXIT_INTERRUPTED)
+
+
+def _complain(problem: object, code: int) -> int:
+    with contextlib.suppress(OSError):
+        print(f"pysimbind: error: {problem}", file=sys.stderr)
+    return code
+
+
+class Interrupts:
+    """Ctrl-C as a mark, looked at between batches: a second one can't cut the saving short."""
+
+    def __init__(self) -> None:
+        self._pending = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self._pending = True
+
+    def check(self) -> None:
+        """Raise ``KeyboardInterrupt`` if there was a Ctrl-C."""
+        if self._pending:
+            raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def interrupts() -> Iterator[Interrupts]:
+    """Mark Ctrl-C while the context lasts, and give the signal back afterwards."""
+    marked = Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield marked  # only the main thread gets signals
+        return
+    before = signal.signal(signal.SIGINT, marked)
+    try:
+        yield marked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def print_report(text: str) -> None:
+    """Print to standard output; raises ``OutputError`` if it cannot be written there."""
+    try:
+        print(text, flush=True)
+    except OSError as exc:
+        # What is still in the buffer would fail once more when Python flushes it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(exc, BrokenPipeError):  # the reader left (head, less): no failure
+            raise OutputError(f"the report cannot be written: {exc.strerror}") from exc
+
+
+def check_outputs(outputs: Sequence[str | None], inputs: Sequence[str | None]) -> None:
+    """Find what cannot be written before there is anything to write; None is an option not given.
+
+    Raises ``OutputError`` for a file that cannot be written, is given twice, or is read too.
+    """
+    taken = {os.path.realpath(path) for path in inputs if path is not None and os.path.exists(path)}
+    for path in outputs:
+        if path is None:
+            continue
+        check_writable(path)
+        where = os.path.realpath(path)
+        if where in taken:
+            raise OutputError(f"{path}: already an input or another output; name another file")
+        taken.add(where)
+
+
+def add_experiment(parser: argparse.ArgumentParser) -> None:
+    """Add the experiment to work on and the semantics to simulate it with."""
+    parser.add_argument(
+        "experiment",
+        nargs="?",
+        default="exp1_30rr",
+        metavar="EXPERIMENT",
+        help="a bundled experiment or a measurement file (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--semantics",
+        metavar="NAME",
+        help=f"{', '.join(SEMANTICS)} (default: the experiment's own)",
+    )
+
+
+def with_semantics(experiment: Experiment, semantics: str | None) -> Experiment:
+    """Return the experiment under other semantics; raises ``ConfigError`` for an unknown name."""
+    if semantics is None:
+        return experiment
+    config = experiment.config.replace(semantics=semantics)
+    return dataclasses.replace(experiment, config=config)

@@ -1,0 +1,48 @@
+"""The command ``python -m pysimbind``: one command each in a module, all named in ``COMMANDS``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from .._cli import Command, Parser, guarded
+from ..errors import InputError, nearest
+from ..fit.cli import COMMAND as FIT
+from .experiments import COMMAND as EXPERIMENTS
+from .simulate import COMMAND as SIMULATE
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
+    {command.name: command for command in (SIMULATE, FIT, EXPERIMENTS)}
+)
+"""The commands by name."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code, having printed at most one line about an error."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    return guarded(lambda: _main(words))
+
+
+def _main(words: Sequence[str]) -> int:
+    parser = Parser(
+        prog="python -m pysimbind",
+        description="Simulate LLM inference servers, and calibrate the simulator to measured ones.",
+    )
+    group = parser.add_subparsers(metavar="COMMAND", title="commands")
+    parsers = {}
+    for name, command in COMMANDS.items():
+        parsers[name] = group.add_parser(name, help=command.summary, allow_abbrev=False)
+        command.configure(parsers[name])
+    first = words[0] if words else ""
+    if first in COMMANDS:
+        return COMMANDS[first].run(parsers[first].parse_args(words[1:]))
+    if first and not first.startswith("-"):
+        raise InputError(
+            f"unknown command {first!r}{nearest(first, COMMANDS)} (commands: {', '.join(COMMANDS)})"
+        )
+    parser.parse_args(words)  # --help ends here
+    raise InputError(f"a command is needed: {', '.join(COMMANDS)} (see {parser.prog} --help)")
+
+
+__all__ = ["COMMANDS", "main"]

@@ -1,0 +1,66 @@
+"""``python -m pysimbind simulate``: run a workload once, and look at it."""
+
+from __future__ import annotations
+
+import argparse
+
+from .. import plots
+from .._cli import EXIT_FAILED, EXIT_OK, Command, check_outputs, print_report
+from ..chrome_trace import save_chrome_trace
+from ..experiment import experiment_names
+from ..results import Outcome, SimResult
+from ..simulator import Simulator
+from .requests import check_ending, save_requests
+from .scenario import Scenario, add_scenario, make_scenario
+from .summary import summary
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Simulate an experiment's workload once and print what came of it, the measured latencies "
+        "beside the simulated ones."
+    )
+    parser.epilog = (
+        f"bundled experiments: {', '.join(experiment_names())}. Exit code 1: some request did not "
+        "finish, though no horizon was set, or the parameters make no simulation."
+    )
+    add_scenario(parser)
+    add = parser.add_argument
+    add("--out", metavar="FILE", help="save a row for each request: .csv, or .json with all else")
+    add("--trace", metavar="FILE", help="save the steps as JSON for https://ui.perfetto.dev")
+    add("--plot", metavar="FILE", help="draw running, waiting and KV blocks: .png, .svg or .pdf")
+
+
+def _run(args: argparse.Namespace) -> int:
+    _check_outputs(args)
+    scenario = make_scenario(args)
+    with Simulator(scenario.experiment.workload, scenario.experiment.config) as simulator:
+        result = simulator.run(scenario.params, trace=True)
+    saved = _save(args, scenario, result)
+    print_report("\n".join([summary(scenario, result), *(f"saved: {path}" for path in saved)]))
+    return EXIT_OK if result.outcome in (Outcome.OK, Outcome.HORIZON) else EXIT_FAILED
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    check_outputs([args.out, args.trace, args.plot], [args.experiment, args.params, args.fit])
+    if args.out is not None:
+        check_ending(args.out)
+    if args.plot is not None:
+        plots.check_format(args.plot)
+        plots.require_matplotlib()
+
+
+def _save(args: argparse.Namespace, scenario: Scenario, result: SimResult) -> list[str]:
+    if args.out is not None:
+        save_requests(scenario, result, args.out)
+    if args.trace is not None:
+        save_chrome_trace(result, args.trace)
+    if args.plot is not None:
+        config = scenario.experiment.config
+        title = f"{scenario.experiment.name}, {config.semantics}"
+        figure = plots.plot_run(result, title=title, kv_capacity=config.num_gpu_blocks)
+        plots.save_plot(figure, args.plot)
+    return [path for path in (args.out, args.trace, args.plot) if path is not None]
+
+
+COMMAND = Command("simulate", "simulate a workload once, and look at it", _configure, _run)

@@ -1,0 +1,98 @@
+"""Derivatives against central differences, where the order of events is the same at both points."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pysimbind import NAMES, InputError, ServerConfig, Simulator, Workload, load_experiment
+
+from .conftest import configs, workloads
+
+BASELINE = load_experiment("exp1_30rr").baseline
+assert BASELINE is not None
+STEP = 1e-6  # relative
+
+
+def compare(simulator: Simulator, x: np.ndarray, columns: range | list[int]) -> int:
+    """Check columns of both Jacobians; return how many could be: the order stayed as it is."""
+    jacobian = simulator.run_jacobian(x)
+    compared = 0
+    for j in columns:
+        step = STEP * abs(x[j])
+        above, below = x.copy(), x.copy()
+        above[j] += step
+        below[j] -= step
+        high, low = simulator.run(above), simulator.run(below)
+        orders = [jacobian.result.order_changes(each) for each in (high, low)]
+        if any(orders) or step == 0:
+            continue
+        compared += 1
+        for got, up, down in (
+            (jacobian.ttft_jac, high.ttft, low.ttft),
+            (jacobian.e2e_jac, high.e2e, low.e2e),
+        ):
+            difference = (up - down) / (above[j] - below[j])
+            scale = np.nanmax(np.abs(got[:, j]), initial=1e-9)
+            np.testing.assert_allclose(got[:, j], difference, rtol=1e-5, atol=1e-5 * scale)
+    return compared
+
+
+@pytest.mark.parametrize("name", ["exp1_30rr", "vllm-cpu-sync-r9"])
+def test_bundled_experiments(name: str) -> None:
+    """Most columns can be compared, and are equal."""
+    experiment = load_experiment(name)
+    with Simulator(experiment.workload, experiment.config) as simulator:
+        assert compare(simulator, BASELINE.vector, range(len(NAMES))) >= len(NAMES) // 2
+
+
+@given(data=st.data())
+def test_every_mode(data: st.DataObject) -> None:
+    """Preemption, caching, chunks, closed loop, asynchronous scheduling: whatever is drawn."""
+    workload = data.draw(workloads(closed=True))
+    config = data.draw(configs(data.draw(st.sampled_from(["vllm-v1", "vllm-v1-0.9.1"]))))
+    scale = data.draw(st.lists(st.floats(0.5, 2), min_size=len(NAMES), max_size=len(NAMES)))
+    x = np.abs(BASELINE.vector) * np.array(scale)
+    with Simulator(workload, config) as simulator:
+        compare(simulator, x, [data.draw(st.integers(0, len(NAMES) - 1))])
+
+
+def test_closed_loop_by_hand() -> None:
+    """One seat for two requests of one token: the second is sent when the first is done."""
+    workload = Workload([0.0, 0.0], [10, 20], [1, 1], max_concurrency=1)
+    x = np.r_[0, 1e-3, np.zeros(12), 0.01, 1, 2, 4, 8]
+    with Simulator(workload, ServerConfig()) as simulator:
+        ttft_jac, e2e_jac = simulator.run_jacobian(x)
+        result = simulator.run(x)
+    # d = 0.01 + 0.001 P; sent when the first token of the other is out (d + 8 + 1 + 2 us later)
+    np.testing.assert_allclose(result.sent_s, [0, 0.02 + 11e-6], rtol=1e-12)
+    np.testing.assert_allclose(result.ttft, [0.02 + 11e-6, 0.03 + 11e-6], rtol=1e-9)
+    assert ttft_jac[:, NAMES.index("sum_prefill_tokens")].tolist() == [10, 20]
+    assert ttft_jac[:, NAMES.index("intercept")].tolist() == [1, 1]
+    np.testing.assert_array_equal(ttft_jac, e2e_jac)
+
+
+def test_the_truncated_clock_has_a_twin() -> None:
+    """Under blis-2025-07, whole microseconds of an overhead change results as the twin says."""
+    experiment = load_experiment("exp1_30rr")
+    config = experiment.config.replace(semantics="blis-2025-07")
+    x = BASELINE.vector.copy()
+    j = NAMES.index("vllm_overhead")
+    with Simulator(experiment.workload, config) as simulator:
+        jacobian = simulator.run_jacobian(x)
+        x[j] += 1000
+        moved = simulator.run(x)
+    np.testing.assert_allclose(moved.e2e - jacobian.result.e2e, 1000 * jacobian.e2e_jac[:, j])
+
+
+def test_what_never_happened_has_no_derivative() -> None:
+    """NaN rows where the latency is NaN; another kind is an error that names the nearest."""
+    workload = Workload([0.0, 9.0], [5, 5], [2, 2])
+    with Simulator(workload, ServerConfig(horizon_s=1.0)) as simulator:
+        ttft_jac, e2e_jac = simulator.run_jacobian(BASELINE)
+        assert np.isnan(e2e_jac).any(axis=1).tolist() == [False, True]
+        assert np.isnan(ttft_jac).all(axis=1).tolist() == [False, True]
+        with pytest.raises(InputError, match="did you mean 'exact'"):
+            simulator.run_jacobian(BASELINE, kind="exct")
