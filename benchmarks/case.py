@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pysimbind import COEFFICIENTS, NAMES, Experiment, load_experiment
+from pysimbind import COEFFICIENTS, NAMES, Experiment, ServerConfig, load_experiment
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -41,6 +42,14 @@ def draw_candidates(count: int) -> Candidates:
     return Candidates(vectors, *map(np.ascontiguousarray, parts))
 
 
+def settings(config: ServerConfig) -> dict[str, Any]:
+    """Return the settings as the oneshot command takes them: 0 for no limit, no horizon."""
+    values = config.as_dict()
+    if values.pop("horizon_s") is not None:
+        raise ValueError("the oneshot command has no horizon")
+    return {name: 0 if value is None else value for name, value in values.items()}
+
+
 def write_case(path: Path, candidate: FloatArray, experiment: Experiment) -> None:
     """Write one candidate and the whole workload as the oneshot command reads it.
 
@@ -48,16 +57,10 @@ def write_case(path: Path, candidate: FloatArray, experiment: Experiment) -> Non
     published. Random ids share no prefix, so they simulate as the lengths alone do.
     """
     rng = np.random.default_rng(1)
-    workload, config = experiment.workload, experiment.config
+    workload = experiment.workload
     columns = (workload.arrival_s.tolist(), workload.input_tokens, workload.output_tokens)
     case = {
-        "config": {
-            "max_num_seqs": config.max_num_seqs,
-            "max_num_batched_tokens": config.max_num_batched_tokens,
-            "block_size": config.block_size,
-            "num_gpu_blocks": config.num_gpu_blocks or 0,
-            "enable_prefix_caching": config.enable_prefix_caching,
-        },
+        "config": settings(experiment.config),
         "coeffs": candidate[: len(COEFFICIENTS)].tolist(),
         "overheads_us": candidate[len(COEFFICIENTS) :].tolist(),
         "requests": [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import statistics
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -16,9 +18,10 @@ from pysimbind import Simulator, load_experiment
 
 from .case import EXPERIMENT, Candidates, FloatArray, draw_candidates
 from .oldway import OldWay
-from .table import Row, render
+from .table import Check, Row, render, render_checks, spell_seconds
 
 TABLE = pytest.StashKey[list[Row]]()
+CHECKS = pytest.StashKey[list[Check]]()
 LOAD = pytest.StashKey[float]()
 
 
@@ -33,6 +36,12 @@ def _prepared(pytestconfig: pytest.Config) -> None:
 def table(pytestconfig: pytest.Config) -> list[Row]:
     """Return the rows of the closing table, to be added to."""
     return pytestconfig.stash.setdefault(TABLE, [])
+
+
+@pytest.fixture(scope="session")
+def checks(pytestconfig: pytest.Config) -> list[Check]:
+    """Return the rows of the second closing table, to be added to."""
+    return pytestconfig.stash.setdefault(CHECKS, [])
 
 
 @pytest.fixture(scope="session")
@@ -76,17 +85,49 @@ def timed(
     return measure
 
 
+@pytest.fixture
+def compared(benchmark: BenchmarkFixture, checks: list[Check]) -> Callable[..., None]:
+    """Return what times two functions in turns, and adds the ratio of their medians to the table.
+
+    The ratio is ``slow / fast``; pytest-benchmark's own table has the first one given.
+    """
+
+    def measure(
+        name: str, asked: str, slow: Callable[[], object], fast: Callable[[], object], rounds: int
+    ) -> None:
+        others: list[float] = []
+
+        def time_other() -> None:
+            begin = time.perf_counter()
+            fast()
+            others.append(time.perf_counter() - begin)
+
+        benchmark.pedantic(slow, setup=time_other, rounds=rounds, warmup_rounds=1)
+        if benchmark.stats is None:
+            return
+        mine, other = benchmark.stats.stats.median, statistics.median(others[1:])
+        detail = f"{spell_seconds(mine)} against {spell_seconds(other)}"
+        checks.append(Check(name, mine / other, "x", asked, detail))
+
+    return measure
+
+
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Print the table; pytest-benchmark's own counts rounds, not evaluations."""
-    rows = config.stash.get(TABLE, [])
-    if not rows:
-        return
-    terminalreporter.section(f"one evaluation of {EXPERIMENT}, medians")
-    terminalreporter.write_line(
-        f"{os.cpu_count()} processors ({platform.machine()}), Python {platform.python_version()}, "
-        f"load average {config.stash[LOAD]:.1f} at the start"
-    )
-    for line in render(rows):
-        terminalreporter.write_line(line)
+    """Print the tables; pytest-benchmark's own counts rounds, not evaluations."""
+    rows, checks = config.stash.get(TABLE, []), config.stash.get(CHECKS, [])
+    for title, lines in (
+        (f"one evaluation of {EXPERIMENT}, medians", render(rows)),
+        ("how cost grows, medians", render_checks(checks)),
+    ):
+        if not lines:
+            continue
+        terminalreporter.section(title)
+        terminalreporter.write_line(
+            f"{os.cpu_count()} processors ({platform.machine()}), "
+            f"Python {platform.python_version()}, "
+            f"load average {config.stash[LOAD]:.1f} at the start"
+        )
+        for line in lines:
+            terminalreporter.write_line(line)

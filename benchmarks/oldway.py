@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 import build
-from pysimbind import load_experiment
+from pysimbind import Experiment, load_experiment
 
 from .case import EXPERIMENT, FloatArray, write_case
 
@@ -21,15 +22,18 @@ _PACKAGE = "./cmd/oneshot"
 class OldWay:
     """The oneshot command, compiled, and a case file for each candidate [N, 19].
 
-    The files are written beforehand: the original's workload file was, too.
+    The files are written beforehand: the original's workload file was, too. Without an experiment,
+    the bundled one is simulated.
     """
 
-    def __init__(self, folder: Path, vectors: FloatArray) -> None:
+    def __init__(
+        self, folder: Path, vectors: FloatArray, experiment: Experiment | None = None
+    ) -> None:
         self.oneshot = folder / "oneshot"
         flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w"]
         _go(["build", *flags, "-o", str(self.oneshot), _PACKAGE])
         self.cases = [folder / f"case{i}.json" for i in range(len(vectors))]
-        experiment = load_experiment(EXPERIMENT)
+        experiment = experiment or load_experiment(EXPERIMENT)
         for path, vector in zip(self.cases, vectors, strict=True):
             write_case(path, vector, experiment)
 
@@ -51,24 +55,33 @@ def parse(text: str) -> FloatArray:
     return np.array([found["TTFTs"], found["E2Es"]])
 
 
-def engines_ns(
+@dataclass(frozen=True)
+class GoSpeed:
+    """What Go measured of one evaluation."""
+
+    ns: float
+    allocations: int
+
+
+def engines_in_go(
     case: Path, vectors: FloatArray, *, repeats: int = 3, benchtime: str = "1s"
-) -> dict[str, list[float]]:
-    """Time both engines in Go, without Python; return the ns per evaluation of each repeat.
+) -> dict[str, list[GoSpeed]]:
+    """Time both engines, and the leap engine with derivatives, in Go without Python.
 
     Go's own benchmark does it, after it has checked that the engines agree on every candidate
-    [N, 19]. ``case``: a file whose workload is simulated.
+    [N, 19]. ``case``: a file whose workload is simulated. Returns each repeat by name.
     """
     candidates = case.with_name("candidates.json")
     candidates.write_text(json.dumps(vectors.tolist()), encoding="utf-8")
     files = {"ONESHOT_BENCH_CASE": str(case), "ONESHOT_BENCH_CANDIDATES": str(candidates)}
     flags = ["-run=^$", "-bench=.", f"-benchtime={benchtime}", f"-count={repeats}"]
-    found: dict[str, list[float]] = {"Leap": [], "Reference": []}
+    found: dict[str, list[GoSpeed]] = {"Leap": [], "Reference": [], "Jacobian": []}
     for line in _go(["test", *flags, _PACKAGE], files).splitlines():
         if line.startswith("Benchmark"):
             # such as: BenchmarkLeap-2   262144   4580 ns/op   0 B/op   0 allocs/op
-            name, _, ns, *_ = line.split()
-            found[name.removeprefix("Benchmark").partition("-")[0]].append(float(ns))
+            name, _, ns, _, _, _, allocations, _ = line.split()
+            speed = GoSpeed(float(ns), int(allocations))
+            found[name.removeprefix("Benchmark").partition("-")[0]].append(speed)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The closing table: time per evaluation, evaluations per second, and how often the old way's."""
+"""The closing tables: time per evaluation beside the old way's, and how cost grows."""
 
 from __future__ import annotations
 
@@ -17,8 +17,21 @@ class Row:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Check:
+    """Something measured, with its unit, and what was asked of it, such as ``<= 4``."""
+
+    name: str
+    measured: float
+    unit: str
+    asked: str
+    detail: str = ""
+
+
 def render(rows: Sequence[Row]) -> list[str]:
     """Return the lines of the table; a ratio is "-" where its old way was not measured."""
+    if not rows:
+        return []
     seconds = {row.name: row.seconds for row in rows}
     width = max(len(row.name) for row in rows)
     head = ("us each", "evaluations/s", "x old way", "x old chain")
@@ -32,6 +45,27 @@ def render(rows: Sequence[Row]) -> list[str]:
         )
         lines.append(f"{row.name:{width}}" + "".join(f"{number:>15}" for number in numbers))
     return lines
+
+
+def render_checks(checks: Sequence[Check]) -> list[str]:
+    """Return the lines of the table of checks."""
+    if not checks:
+        return []
+    width = max(len(check.name) for check in checks)
+    lines = [f"{'':{width}}{'measured':>12}     {'asked':<8}"]
+    for check in checks:
+        number = f"{check.measured:.3g}" if check.measured < 1000 else f"{check.measured:,.0f}"
+        line = f"{check.name:{width}}{number:>12} {check.unit:<3} {check.asked:<8} {check.detail}"
+        lines.append(line.rstrip())
+    return lines
+
+
+def spell_seconds(seconds: float) -> str:
+    """Spell a time out in the unit that suits it: ``12.3 us``."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
 
 
 def _ratio(old: float | None, new: float) -> str:

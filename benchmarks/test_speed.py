@@ -13,8 +13,8 @@ import pytest
 from pysimbind import Simulator, load_experiment, simulate, simulate_batch
 
 from .case import EXPERIMENT, Candidates, FloatArray
-from .oldway import OldWay, engines_ns
-from .table import OLD_CHAIN, OLD_WAY, Row
+from .oldway import OldWay, engines_in_go
+from .table import OLD_CHAIN, OLD_WAY, Check, Row
 
 Timed = Callable[[str, Callable[[], object], int, int], None]
 Expected = Callable[[int], FloatArray]
@@ -81,9 +81,19 @@ def test_old_way(
     timed(name, lambda: evaluate(old_way, next(cases)), 1, ROUNDS)
 
 
-def test_engines_in_go(old_way: OldWay, candidates: Candidates, table: list[Row]) -> None:
+def test_engines_in_go(
+    old_way: OldWay, candidates: Candidates, table: list[Row], checks: list[Check]
+) -> None:
     """Go's own benchmark of the same candidates; it first compares the engines."""
-    found = engines_ns(old_way.cases[0], candidates.vectors[:SINGLES])
-    for engine, ns in found.items():
-        assert len(ns) == 3
-        table.append(Row(f"the {engine.lower()} engine in Go alone", statistics.median(ns) / 1e9))
+    found = engines_in_go(old_way.cases[0], candidates.vectors[:SINGLES])
+    ns = {name: statistics.median(each.ns for each in runs) for name, runs in found.items()}
+    for name, what in (("Leap", "leap"), ("Reference", "reference")):
+        table.append(Row(f"the {what} engine in Go alone", ns[name] / 1e9))
+    leap = ns["Leap"]
+    allocations = max(each.allocations for name in ("Leap", "Jacobian") for each in found[name])
+    checks += [
+        Check("exp1_30rr in Go", leap / 1e3, "us", "<= 5"),
+        Check("reference engine in Go / leap engine", ns["Reference"] / leap, "x", ""),
+        Check("Jacobian in Go / plain run", ns["Jacobian"] / leap, "x", "<= 4"),
+        Check("allocations in Go, plain run or Jacobian", allocations, "", "0"),
+    ]
