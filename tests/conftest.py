@@ -17,7 +17,7 @@ LIBRARY_STATE = pytest.StashKey[str]()
 
 # The same examples in every run; `--hypothesis-profile=explore` looks for new ones.
 settings.register_profile("reproducible", deadline=None, derandomize=True, database=None)
-settings.register_profile("explore", deadline=None)
+settings.register_profile("explore", deadline=None, max_examples=500)
 settings.load_profile("reproducible")
 
 

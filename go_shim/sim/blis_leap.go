@@ -100,7 +100,7 @@ func (b *blis) runLeap(p *Params, sc *leapScratch, r *Result) bool {
 	}
 	sc.finishing = sc.finishing[:0]
 	sc.ties.reset()
-	run.kv.reset(b.blockSize, sc.phases)
+	run.kv.reset(newDivider(b.blockSize), sc.phases)
 	if r.JacTTFT != nil {
 		run.grad = &sc.grad
 	}

@@ -1,14 +1,11 @@
 package sim
 
-import "math/bits"
-
 // kvDemand follows the number of KV blocks in use without touching requests one by one. A request
 // that holds a + s tokens at step s holds ceil((a+s)/block) blocks, for a constant a; so the sum
 // over the running requests follows from the number of them by a mod block, and the sum of a div
 // block. Demand only grows between completions, so sampling before each completion finds its peak.
 type kvDemand struct {
-	block   int64
-	shift   int // log2 of block, or -1
+	divider // by the block size
 	peak    int64
 	phases  []int64 // running requests by a mod block
 	quotas  int64   // sum of floor(a/block)
@@ -16,12 +13,9 @@ type kvDemand struct {
 	running int64
 }
 
-func (k *kvDemand) reset(block int64, phases []int64) {
+func (k *kvDemand) reset(by divider, phases []int64) {
 	clear(phases)
-	*k = kvDemand{block: block, shift: -1, phases: phases}
-	if block&(block-1) == 0 {
-		k.shift = bits.TrailingZeros64(uint64(block))
-	}
+	*k = kvDemand{divider: by, phases: phases}
 }
 
 func (k *kvDemand) join(a int64) { k.add(a, 1) }
@@ -36,17 +30,11 @@ func (k *kvDemand) add(a, sign int64) {
 	k.running += sign
 }
 
-// blocks is how many blocks so many tokens fill or begin.
-func (k *kvDemand) blocks(tokens int64) int64 {
-	quota, _ := k.split(tokens + k.block - 1)
-	return quota
-}
-
 // sample notes the demand at a step, of the running requests and some blocks besides. Most samples
 // are settled by a bound: no request holds more than block-1 slots that it does not fill.
 func (k *kvDemand) sample(step, besides int64) {
-	most := k.tokens + k.running*(step+k.block-1) + besides*k.block
-	if most < (k.peak+1)*k.block {
+	most := k.tokens + k.running*(step+k.size-1) + besides*k.size
+	if most < (k.peak+1)*k.size {
 		return
 	}
 	quota, rest := k.split(step)
@@ -56,20 +44,8 @@ func (k *kvDemand) sample(step, besides int64) {
 	if rest == 0 {
 		demand -= k.phases[0]
 	}
-	for _, n := range k.phases[min(k.block-rest+1, k.block):] {
+	for _, n := range k.phases[min(k.size-rest+1, k.size):] {
 		demand += n
 	}
 	k.peak = max(k.peak, demand)
-}
-
-// split divides by the block size, rounding down.
-func (k *kvDemand) split(a int64) (quotient, rest int64) {
-	if k.shift >= 0 {
-		return a >> k.shift, a & (k.block - 1)
-	}
-	quotient, rest = a/k.block, a%k.block
-	if rest < 0 {
-		quotient, rest = quotient-1, rest+k.block
-	}
-	return quotient, rest
 }

@@ -41,6 +41,7 @@ type Simulator struct {
 
 	blis    *blis     // nil under vllm-v1
 	scratch sync.Pool // of *leapScratch or *v1LeapScratch
+	skip    sync.Pool // of *v1SkipScratch
 }
 
 // New validates its arguments and prepares everything that does not depend on the parameters. It
@@ -59,6 +60,7 @@ func New(w *Workload, c Config) (*Simulator, error) {
 			return nil, err
 		}
 		s.scratch.New = func() any { return newV1LeapScratch(s.v1) }
+		s.skip.New = func() any { return newV1SkipScratch(s.v1) }
 		return s, nil
 	}
 	if w.MaxConcurrency != 0 {
@@ -95,20 +97,36 @@ func (s *Simulator) Run(p *Params, engine Engine, r *Result) error {
 	return nil
 }
 
+// runV1 takes the fastest engine that is exact: the plain leap engine, the skipping one, or the
+// reference, which alone can be watched step by step.
 func (s *Simulator) runV1(p *Params, engine Engine, r *Result) error {
-	if engine != Reference && s.v1.leapable && r.OnStep == nil {
-		sc := s.scratch.Get().(*v1LeapScratch)
-		exact := s.v1.runLeap(p, sc, r)
-		s.scratch.Put(sc)
-		if exact {
-			return nil
-		}
+	if engine != Reference && r.OnStep == nil && (s.runPlain(p, r) || s.runSkipping(p, r)) {
+		return nil
 	}
 	if engine == Leap {
 		return ErrEngine
 	}
 	s.v1.runReference(p, r)
 	return nil
+}
+
+func (s *Simulator) runPlain(p *Params, r *Result) bool {
+	if !s.v1.leapable {
+		return false
+	}
+	sc := s.scratch.Get().(*v1LeapScratch)
+	defer s.scratch.Put(sc)
+	return s.v1.runLeap(p, sc, r)
+}
+
+func (s *Simulator) runSkipping(p *Params, r *Result) bool {
+	if !s.v1.skippable() {
+		return false
+	}
+	sc := s.skip.Get().(*v1SkipScratch)
+	defer s.skip.Put(sc)
+	s.v1.runSkip(p, sc, r)
+	return true
 }
 
 func validateWorkload(w *Workload) error {

@@ -31,7 +31,7 @@ type v1 struct {
 	caching bool
 	chains  *chainTable
 
-	// leapable: nothing known beforehand keeps the leap engine from being exact.
+	// leapable: nothing known beforehand keeps the plain leap engine from being exact.
 	leapable bool
 
 	// patience is more steps than any prefill needs: so many without a token never end.

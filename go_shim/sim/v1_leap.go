@@ -36,9 +36,6 @@ type v1LeapScratch struct {
 }
 
 func newV1LeapScratch(v *v1) *v1LeapScratch {
-	if !v.leapable {
-		return &v1LeapScratch{}
-	}
 	seats := min(v.maxSeqs, int64(v.numRequests))
 	return &v1LeapScratch{
 		client: *newV1Client(v),
@@ -100,7 +97,7 @@ func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 		run.sent = run.client.sent
 	}
 	run.nextAt = run.nextSend()
-	run.kv.reset(v.blockSize, sc.phases)
+	run.kv.reset(newDivider(v.blockSize), sc.phases)
 	if r.JacTTFT != nil {
 		sc.grad = gradient{}
 		run.grad = &sc.grad
@@ -202,7 +199,10 @@ func (run *v1Leap) leap() bool {
 		return false
 	}
 	run.clock.pace(duration, run.over.gap)
-	k := run.clock.stepsBefore(run.nextAt, run.active.soonest()-run.composed+1)
+	k := run.active.soonest() - run.composed + 1
+	if run.head == run.arrived && run.seats < run.maxSeqs && decodes < run.budget {
+		k = run.clock.stepsBefore(run.nextAt, k)
+	} // else whoever is sent meanwhile has to wait
 	last := run.clock.advance(k)
 	if last > run.horizon {
 		return false

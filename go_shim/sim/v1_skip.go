@@ -1,0 +1,259 @@
+package sim
+
+import "math"
+
+// v1Skip simulates everything that the plain leap engine has no proof for: prefix hits, a pool that
+// runs dry, preemption, thresholds. It follows the scheduler's rules batch by batch,
+// but
+//   - a request that decodes is not touched: it takes a token from every batch that is composed, so
+//     its position, its blocks and its last batch follow from the number of batches;
+//   - batches that only decode for the same requests are composed and executed at once, up to the
+//     next event: a last token, a request sent, a pool that may run dry, a waiting request that may
+//     be admitted.
+//
+// A batch is walked request by request only where it is short of blocks. It is never short of tokens
+// for more than the last running request: whoever runs was admitted with the budget that those before
+// it left, and none of these ever asks for more again.
+type v1Skip struct {
+	*v1
+	*v1SkipScratch
+	r      *Result
+	coeffs *[NumCoeffs]float64
+	over   v1Overheads
+	grad   *gradient // nil: no derivatives wanted
+	clock  v1Clock
+
+	composed int64      // batches composed: the number of the next one
+	executed int64      // batches executed
+	pending  [2]v1Share // by number modulo 2: composed, not executed
+	barren   int64      // steps since the last token
+	busy     int32      // how often the engine woke up
+
+	preempted bool // the batch at hand preempted a request
+	seq       uint32
+}
+
+// v1Share is a batch, and whether it gives any token.
+type v1Share struct {
+	batch
+	samples bool
+}
+
+// skippable tells whether runSkip covers the workload and configuration: it does not where its
+// table of positions in a block would be large.
+func (v *v1) skippable() bool { return v.blockSize <= maxLeapBlock }
+
+// runSkip simulates one candidate.
+func (v *v1) runSkip(p *Params, sc *v1SkipScratch, r *Result) {
+	r.clear()
+	r.Engine = Leap
+	sc.reset()
+	run := &sc.run
+	*run = v1Skip{
+		v1: v, v1SkipScratch: sc, r: r, coeffs: &p.Coeffs, over: newV1Overheads(&p.Overheads),
+		clock: newV1Clock(),
+	}
+	if r.JacTTFT != nil {
+		sc.gradient = gradient{}
+		run.grad = &sc.gradient
+		run.client.differentiate()
+	}
+	run.loop()
+	r.Steps = run.executed
+	run.finish()
+}
+
+// loop composes up to depth batches ahead and executes the oldest, as the reference engine does.
+func (run *v1Skip) loop() {
+	for {
+		run.receive()
+		if run.live > 0 || run.waiting.len() > 0 {
+			if k, last := run.quiet(); k > 0 {
+				run.skip(k, last)
+				continue
+			}
+			if run.compose() && run.composed-run.executed < int64(run.rules.depth) {
+				continue
+			}
+		}
+		if run.composed > run.executed {
+			if !run.execute() {
+				return
+			}
+			continue
+		}
+		if !run.wait() {
+			return
+		}
+	}
+}
+
+// receive puts every request that was sent by now into the queue.
+func (run *v1Skip) receive() {
+	for run.client.nextSend() <= run.clock.now {
+		i := run.client.send()
+		run.r.setBusyPeriod(i, run.busy)
+		run.phase[i] = v1Waiting
+		run.waiting.pushBack(i)
+	}
+}
+
+// wait lets an idle engine sleep until the next request; false ends the run.
+func (run *v1Skip) wait() bool {
+	next := run.client.nextSend()
+	if math.IsInf(next, 1) {
+		return false
+	}
+	if next > run.horizon {
+		run.r.Outcome = Horizon
+		return false
+	}
+	if run.grad != nil {
+		run.grad.jump(run.client.nextGrad())
+	}
+	run.clock.jump(next)
+	run.busy++
+	return true
+}
+
+// quiet returns how many batches in a row only decode for the requests that run now, beginning with
+// the next, and the duration of each; 0 if the next one has to be composed.
+func (run *v1Skip) quiet() (k int64, duration float64) {
+	decodes := int64(len(run.active))
+	if decodes == 0 || decodes != run.live {
+		return 0, 0
+	}
+	if run.rules.depth > 1 && (run.composed == run.executed ||
+		run.pending[run.executed&1].batch != batch{decodes: decodes}) {
+		return 0, 0
+	}
+	most := run.active.soonest() - run.composed + 1
+	most, refused := run.stayRefused(most)
+	if !refused {
+		return 0, 0
+	}
+	if most = run.affordable(most, run.kv.free); most == 0 {
+		return 0, 0
+	}
+	duration = decodeSeconds(run.coeffs, decodes) * microsPerSecond
+	if run.over.check(duration) != OK {
+		return 0, 0
+	}
+	run.clock.pace(duration, run.over.gap)
+	if run.clock.start(0) > run.horizon {
+		return 0, 0
+	}
+	if !math.IsInf(run.horizon, 1) {
+		most = run.clock.stepsBefore(math.Nextafter(run.horizon, math.Inf(1)), most)
+	}
+	if run.waiting.len() > 0 || run.live >= run.maxSeqs || run.live >= run.budget {
+		return most, duration // whoever is sent meanwhile has to wait
+	}
+	return run.clock.stepsBefore(run.client.nextSend(), most), duration
+}
+
+// stayRefused tells whether the head of the queue, if any, is refused by the next batch, and for
+// how many batches of at most so many it is sure to be.
+//
+// While requests only decode, the pool gets emptier, which admits nobody: whoever holds a block
+// holds all that precede it, and frees these later, so a hit is evicted after all hits behind it; and
+// losing the last hit makes room for one block less where one more is to be computed. Only a
+// block of its own prompt that another request fills can change the verdict.
+func (run *v1Skip) stayRefused(most int64) (int64, bool) {
+	budget := run.budget - int64(len(run.active))
+	if run.waiting.len() == 0 || run.live >= run.maxSeqs || budget <= 0 {
+		return most, true
+	}
+	if admitted, _ := run.judge(budget, run.effectiveThreshold()); admitted {
+		return 0, false
+	}
+	for _, m := range run.fills.items[run.fills.head:] {
+		k := (m.key+1)>>1 - run.composed // batches that precede it
+		if k >= most {
+			break
+		}
+		if s := &run.seats[m.seat]; run.kv.watches(s.path[s.step].edge) {
+			return k, k > 0
+		}
+	}
+	return most, true
+}
+
+// skip composes and executes k equal batches.
+func (run *v1Skip) skip(k int64, duration float64) {
+	decodes := batch{decodes: int64(len(run.active))}
+	run.kv.take(run.blocksOf(k))
+	run.r.PeakKVBlocks = max(run.r.PeakKVBlocks, run.kv.used())
+	last := run.clock.advance(k)
+	if run.grad != nil {
+		run.grad.elapse(decodes, k)
+	}
+	run.composed += k
+	run.executed += k
+	run.barren = 0
+	run.pending[run.executed&1] = v1Share{decodes, true} // the one in flight, where there is one
+	run.fillUntil(2*run.composed - 1)
+	run.retire()
+	run.deliver(last + duration + run.over.token)
+}
+
+// affordable is how many of at most so many decode batches take no more than so many blocks.
+func (run *v1Skip) affordable(most, blocks int64) int64 {
+	decodes := int64(len(run.active))
+	if (most/run.size+1)*decodes <= blocks {
+		return most
+	}
+	cycles := min(blocks/decodes, most/run.size)
+	blocks -= cycles * decodes
+	k := cycles * run.size
+	for k < most {
+		blocks -= run.phases[run.takers(run.composed+k)]
+		if blocks < 0 {
+			break
+		}
+		k++
+	}
+	return k
+}
+
+// blocksOf is how many blocks the next k decode batches take.
+func (run *v1Skip) blocksOf(k int64) int64 {
+	cycles, rest := run.split(k)
+	blocks := cycles * int64(len(run.active))
+	for j := range rest {
+		blocks += run.phases[run.takers(run.composed+j)]
+	}
+	return blocks
+}
+
+// takers is the phase of the requests that begin a block in a batch.
+func (run *v1Skip) takers(number int64) int64 { return run.divider.phase(-number) }
+
+// execute runs the oldest batch to its end and delivers its tokens; false ends the run.
+func (run *v1Skip) execute() bool {
+	b := run.pending[run.executed&1]
+	duration := stepSeconds(run.coeffs, b.batch) * microsPerSecond
+	if outcome := run.over.check(duration); outcome != OK {
+		run.r.Outcome = outcome
+		return false
+	}
+	run.clock.pace(duration, run.over.gap)
+	if run.clock.now > run.horizon {
+		run.r.Outcome = Horizon
+		return false
+	}
+	start := run.clock.advance(1)
+	if run.grad != nil {
+		run.grad.elapse(b.batch, 1)
+	}
+	run.executed++
+	if run.barren++; b.samples {
+		run.barren = 0
+	}
+	run.deliver(start + duration + run.over.token)
+	if run.barren > run.patience {
+		run.r.Outcome = Hang
+		return false
+	}
+	return true
+}
