@@ -83,6 +83,14 @@ func newV1Overheads(o *[NumOverheads]float64) v1Overheads {
 	}
 }
 
+// durations are the step lengths that check finds in order: at least the first, below the second.
+func (o *v1Overheads) durations() (least, below float64) {
+	if !(math.Abs(o.gap) < maxStepTicks && math.Abs(o.token) < maxStepTicks) {
+		return 0, 0
+	}
+	return max(0, -o.gap), min(maxStepTicks, maxStepTicks-o.gap)
+}
+
 // check refuses step lengths with which the clock would run backwards or lose its precision.
 func (o *v1Overheads) check(duration float64) Outcome {
 	period := duration + o.gap

@@ -53,6 +53,8 @@ type v1Leap struct {
 	r      *Result
 	coeffs *[NumCoeffs]float64
 	over   v1Overheads
+	least  float64 // µs; steps are in order from here
+	below  float64 // up to here
 	client *v1Client
 	grad   *gradient // nil: no derivatives wanted
 	clock  v1Clock
@@ -92,6 +94,7 @@ func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 		clock: newV1Clock(), partial: noRequest,
 		active: &sc.active, firsts: &sc.firsts, leaving: &sc.leaving,
 	}
+	run.least, run.below = run.over.durations()
 	run.sent = v.arrival
 	if v.concurrency > 0 {
 		run.sent = run.client.sent
@@ -195,13 +198,14 @@ func (run *v1Leap) batch(number int64) *batch { return &run.pending[number&1] }
 func (run *v1Leap) leap() bool {
 	decodes := int64(len(*run.active))
 	duration := decodeSeconds(run.coeffs, decodes) * microsPerSecond
-	if run.over.check(duration) != OK {
+	if !(duration >= run.least && duration < run.below) {
 		return false
 	}
 	run.clock.pace(duration, run.over.gap)
-	k := run.active.soonest() - run.composed + 1
+	most := run.active.soonest() - run.composed + 1
+	k := most
 	if run.head == run.arrived && run.seats < run.maxSeqs && decodes < run.budget {
-		k = run.clock.stepsBefore(run.nextAt, k)
+		k = run.clock.stepsBefore(run.nextAt, most)
 	} // else whoever is sent meanwhile has to wait
 	last := run.clock.advance(k)
 	if last > run.horizon {
@@ -213,8 +217,10 @@ func (run *v1Leap) leap() bool {
 	run.composed += k
 	run.executed += k
 	*run.batch(run.executed) = batch{decodes: decodes} // the one in flight, where there is one
-	run.retire()
-	run.deliver(last + duration + run.over.token)
+	if k == most {
+		run.retire()
+		run.deliver(last + duration + run.over.token)
+	}
 	return true
 }
 
@@ -279,7 +285,7 @@ func (run *v1Leap) retire() {
 // execute runs the oldest batch.
 func (run *v1Leap) execute() bool {
 	duration := stepSeconds(run.coeffs, *run.batch(run.executed)) * microsPerSecond
-	if run.over.check(duration) != OK {
+	if !(duration >= run.least && duration < run.below) {
 		return false
 	}
 	start := run.clock.step(duration, run.over.gap)
