@@ -86,6 +86,7 @@ func psb_run(handle C.uint64_t, n C.int64_t, coeffs, overheads *C.double, engine
 		Sent:      optional((*float64)(out.sent), cells),
 		JacTTFT:   optional((*float64)(out.jac_ttft), cells*sim.NumParams),
 		JacE2E:    optional((*float64)(out.jac_e2e), cells*sim.NumParams),
+		Renewal:   out.jacobian == C.PSB_JACOBIAN_RENEWAL,
 	}, sim.Engine(engine), int(workers))
 	if err != nil {
 		return report(err, text, size)

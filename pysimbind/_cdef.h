@@ -8,7 +8,7 @@
  * is not PSB_OK, the text (UTF-8, NUL-terminated, cut to error_size) is in error.
  */
 
-#define PSB_ABI_VERSION 2
+#define PSB_ABI_VERSION 3
 
 #define PSB_NUM_COEFFS 15
 #define PSB_NUM_OVERHEADS 4
@@ -25,6 +25,9 @@
 #define PSB_ENGINE_AUTO 0
 #define PSB_ENGINE_REFERENCE 1
 #define PSB_ENGINE_LEAP 2
+
+#define PSB_JACOBIAN_EXACT 0
+#define PSB_JACOBIAN_RENEWAL 1
 
 /* Columns of psb_output.summary. */
 #define PSB_SUMMARY_OUTCOME 0
@@ -104,6 +107,7 @@ typedef struct {
     double *sent;      /* [n, R] when the client sent each request, seconds; NaN: never */
     double *jac_ttft;  /* [n, R, 19] seconds per unit of each parameter; both or neither */
     double *jac_e2e;
+    int64_t jacobian;  /* PSB_JACOBIAN_..., where they are wanted */
 } psb_output;
 
 /* Where the steps of one run go. Rows beyond a capacity are not written, but counted. */

@@ -23,7 +23,8 @@ from .workload import Workload
 
 ENGINES = {"auto": 0, "reference": 1, "leap": 2}
 _SEMANTICS = {"blis-2025-07": 0, "vllm-v1": 1, "vllm-v1-0.9.1": 2}
-_ABI_VERSION = 2
+JACOBIANS = {"exact": 0, "renewal": 1}
+_ABI_VERSION = 3
 _TEXT_SIZE = 512
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -231,6 +232,7 @@ class Handle:
         coeffs: npt.NDArray[np.float64],
         overheads: npt.NDArray[np.float64],
         engine: int,
+        kind: int,
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
         """Simulate one candidate with derivatives: as ``run_one``, and jacobian [2, R, 19]."""
         library = _load()
@@ -239,6 +241,7 @@ class Handle:
         params = lib.PSB_NUM_COEFFS + lib.PSB_NUM_OVERHEADS
         jacobian = np.empty((2, self._requests, params))
         pointer = ffi.from_buffer("double[]", jacobian)
+        buffers.output.jacobian = kind
         buffers.output.jac_ttft = pointer
         buffers.output.jac_e2e = pointer + self._requests * params
         code = self._run(

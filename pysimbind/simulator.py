@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from ._native import ENGINES, Handle
+from ._native import ENGINES, JACOBIANS, Handle
 from .config import ServerConfig
 from .errors import HandleError, InputError, ParameterError, WorkloadError, nearest
 from .experiment import load_experiment
@@ -25,7 +25,6 @@ DEFAULT_EXPERIMENT = "exp1_30rr"
 _FLOAT64 = np.dtype(np.float64)
 _COEFFS_SHAPE, _OVERHEADS_SHAPE = (len(COEFFICIENTS),), (len(OVERHEADS),)
 _PARAMS_SHAPE = (len(NAMES),)
-_JACOBIANS = ("exact",)
 
 
 class Simulator:
@@ -79,15 +78,24 @@ class Simulator:
         Jumps, where a request joins another step, are invisible to them: compare
         ``SimResult.order_changes``. Under ``blis-2025-07``, whose clock is truncated and so has
         derivatives of zero, they are those of the untruncated twin in the order of the truncated
-        run. Raises as ``run``.
+        run.
+
+        ``kind="renewal"``: for busy servers, where those sum over thousands of steps since the
+        server was last idle, though a longer step also lets more requests join the next one. Each
+        request's row counts from the derivative of the engine's clock at the moment at which it was
+        sent (interpolated within the step), or, if it met a queue that no batch could empty, at
+        the moment at which that queue formed. Not the derivative of any one run, but near the
+        change that a change of some percent makes. Raises as ``run``.
         """
-        if kind not in _JACOBIANS:
+        if kind not in JACOBIANS:
             raise InputError(
-                f"unknown kind of Jacobian {kind!r}, expected one of {', '.join(_JACOBIANS)}"
-                + nearest(kind, _JACOBIANS)
+                f"unknown kind of Jacobian {kind!r}, expected one of {', '.join(JACOBIANS)}"
+                + nearest(kind, JACOBIANS)
             )
         coeffs, overheads = _split(params)
-        block, detail, jacobian = self._handle.run_jacobian(coeffs, overheads, self._engine)
+        block, detail, jacobian = self._handle.run_jacobian(
+            coeffs, overheads, self._engine, JACOBIANS[kind]
+        )
         return Jacobian(SimResult(block, detail), jacobian[0], jacobian[1])
 
     def run_batch(self, params: npt.ArrayLike, *, workers: int = 0) -> BatchResult:

@@ -65,7 +65,8 @@ def test_python_uses_the_numbers_of_the_header() -> None:
         f"PSB_{re.sub('[-.]', '_', name.upper())}": code
         for name, code in _native._SEMANTICS.items()
     }
-    numbers = engines | semantics | {"PSB_ABI_VERSION": _native._ABI_VERSION}
+    jacobians = {f"PSB_JACOBIAN_{name.upper()}": code for name, code in _native.JACOBIANS.items()}
+    numbers = engines | semantics | jacobians | {"PSB_ABI_VERSION": _native._ABI_VERSION}
     assert numbers == {name: DEFINED[name] for name in numbers}
 
 

@@ -37,14 +37,18 @@ def check(workload: Workload, config: ServerConfig, vectors: list[np.ndarray]) -
         Simulator(workload, config, engine="reference") as reference,
     ):
         got, want = auto.run_batch(vectors), reference.run_batch(vectors)
-        jacobian, exact = auto.run_jacobian(vectors[0]), reference.run_jacobian(vectors[0])
+        jacobians = [
+            (auto.run_jacobian(vectors[0], kind), reference.run_jacobian(vectors[0], kind))
+            for kind in ("exact", "renewal")
+        ]
         one, other = auto.run(vectors[0]), reference.run(vectors[0])
     for name in ("ttft", "e2e", "steps", "outcome", "peak_kv_blocks"):
         np.testing.assert_array_equal(getattr(got, name), getattr(want, name), name)
     same(one, other)
-    same(jacobian.result, other)
-    np.testing.assert_array_equal(jacobian.ttft_jac, exact.ttft_jac)
-    np.testing.assert_array_equal(jacobian.e2e_jac, exact.e2e_jac)
+    for jacobian, wanted in jacobians:
+        same(jacobian.result, other)
+        np.testing.assert_array_equal(jacobian.ttft_jac, wanted.ttft_jac)
+        np.testing.assert_array_equal(jacobian.e2e_jac, wanted.e2e_jac)
 
 
 def same(got: SimResult, want: SimResult) -> None:

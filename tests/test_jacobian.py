@@ -97,3 +97,48 @@ def test_what_never_happened_has_no_derivative() -> None:
         assert np.isnan(ttft_jac).all(axis=1).tolist() == [False, True]
         with pytest.raises(InputError, match="did you mean 'exact'"):
             simulator.run_jacobian(BASELINE, kind="exct")
+
+
+def poisson(rate: float, requests: int = 1500) -> Workload:
+    rng = np.random.default_rng(7)
+    arrivals = np.cumsum(rng.exponential(1 / rate, requests))
+    outputs = np.where(rng.random(requests) < 0.3, 1, rng.integers(10, 400, requests))
+    return Workload(arrivals, rng.integers(10, 400, requests), outputs)
+
+
+@pytest.mark.parametrize("rate", [2, 10, 30])
+def test_renewal_on_busy_servers(rate: float) -> None:
+    """Oracle: the mean change for 10 % of intercept. Exact is far off, renewal near."""
+    j = NAMES.index("intercept")
+    low, x, high = (BASELINE.vector.copy() for _ in range(3))
+    low[j] *= 0.9
+    high[j] *= 1.1
+    with Simulator(poisson(rate), ServerConfig()) as simulator:
+        below, above = simulator.run(low), simulator.run(high)
+        exact, renewal = (simulator.run_jacobian(x, kind) for kind in ("exact", "renewal"))
+    for name in ("ttft", "e2e"):
+        change = (getattr(above, name) - getattr(below, name)).mean() / (high[j] - low[j])
+        forgetful = getattr(renewal, f"{name}_jac")[:, j].mean()
+        assert 0.6 < forgetful / change < 1.1
+        assert getattr(exact, f"{name}_jac")[:, j].mean() > 3 * change
+
+
+def test_renewal_is_exact_where_nothing_is_forgotten() -> None:
+    """Requests that find the server idle: both kinds are the same."""
+    workload = Workload([0.0, 10.0, 20.0], [50, 60, 70], [20, 1, 5])
+    with Simulator(workload, ServerConfig()) as simulator:
+        exact, renewal = (simulator.run_jacobian(BASELINE, k) for k in ("exact", "renewal"))
+    np.testing.assert_array_equal(exact.ttft_jac, renewal.ttft_jac)
+    np.testing.assert_array_equal(exact.e2e_jac, renewal.e2e_jac)
+
+
+def test_renewal_counts_from_the_start_of_the_backlog() -> None:
+    """Three for one seat: the last waits for both before it, as the exact derivative says."""
+    workload = Workload([0.0, 0.001, 0.002], [10, 10, 10], [3, 3, 3])
+    x = np.r_[np.zeros(14), 0.01, np.zeros(4)]
+    j = NAMES.index("intercept")
+    with Simulator(workload, ServerConfig(max_num_seqs=1)) as simulator:
+        exact, renewal = (simulator.run_jacobian(x, kind) for kind in ("exact", "renewal"))
+    assert exact.ttft_jac[:, j].tolist() == [1, 4, 7]
+    # sent a tenth and a fifth into the first step, whose end is when they are left waiting
+    np.testing.assert_allclose(renewal.ttft_jac[:, j], [1, 4 - 0.1, 7 - 0.2])

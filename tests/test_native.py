@@ -158,5 +158,5 @@ def test_missing_and_broken_libraries(tmp_path, monkeypatch: pytest.MonkeyPatch)
 def test_another_abi_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A library left over from another version says so."""
     monkeypatch.setattr(native, "_ABI_VERSION", 999)
-    with pytest.raises(LibraryError, match="ABI version 2, not 999"):
+    with pytest.raises(LibraryError, match="ABI version 3, not 999"):
         native._Library()

@@ -17,6 +17,7 @@ type Candidates struct {
 	Sent      []float64 // [n, R], or nil
 
 	JacTTFT, JacE2E []float64 // [n, R, NumParams], or nil
+	Renewal         bool      // see Result
 }
 
 // Columns of Candidates.Summary.
@@ -138,7 +139,7 @@ func (s *Simulator) runRow(i int, c *Candidates, engine Engine) error {
 func (c *Candidates) result(i, n int) Result {
 	r := Result{
 		TTFT: row(c.TTFT, i, n), E2E: row(c.E2E, i, n), SentS: row(c.Sent, i, n),
-		JacTTFT: row(c.JacTTFT, i, n*NumParams), JacE2E: row(c.JacE2E, i, n*NumParams),
+		JacTTFT: row(c.JacTTFT, i, n*NumParams), JacE2E: row(c.JacE2E, i, n*NumParams), Renewal: c.Renewal,
 	}
 	if c.Detail != nil {
 		detail := row(c.Detail, i, DetailRows*n)

@@ -76,6 +76,7 @@ type blisLeap struct {
 	kv        kvDemand
 
 	now     int64 // tick of the next step, while requests are running
+	period  int64 // from the last step to that one
 	steps   int64 // steps executed; the number of the next one
 	busy    int32 // how often the server woke up
 	arrived int   // requests [head, arrived) are the queue
@@ -101,9 +102,7 @@ func (b *blis) runLeap(p *Params, sc *leapScratch, r *Result) bool {
 	sc.finishing = sc.finishing[:0]
 	sc.ties.reset()
 	run.kv.reset(newDivider(b.blockSize), sc.phases)
-	if r.JacTTFT != nil {
-		run.grad = &sc.grad
-	}
+	run.grad = newGradient(r, &sc.grad)
 	r.Outcome, r.PeakKVBlocks = OK, 0
 	for run.arrived < b.numRequests {
 		// Idle: the next arrival starts a step at once, whatever was left waiting.
@@ -146,6 +145,7 @@ func (run *blisLeap) busyPeriod() bool {
 // arrive puts the next arrival into the queue.
 func (run *blisLeap) arrive() {
 	run.r.setBusyPeriod(run.arrived, run.busy)
+	run.grad.arriveBLIS(run.arrived, run.arrival[run.arrived], run.now, run.period)
 	run.arrived++
 }
 
@@ -182,6 +182,7 @@ func (run *blisLeap) prefillStep() bool {
 		return false
 	}
 	tokenTick := run.now + ticks + run.over.token
+	run.grad.composed(float64(run.now), run.head < run.arrived)
 	if run.grad != nil {
 		run.grad.elapse(b, 1)
 	}
@@ -231,6 +232,7 @@ func (run *blisLeap) leap() bool {
 	if last > run.horizon || last < -maxClock {
 		return false
 	}
+	run.grad.composed(float64(run.now), run.head < run.arrived)
 	run.now = last
 	if run.grad != nil {
 		run.grad.elapse(batch{decodes: run.running}, k)
@@ -250,7 +252,8 @@ func (run *blisLeap) ticks(seconds float64) (int64, bool) {
 // executed accounts for k steps, the last of which began at now, and lets the finished go.
 func (run *blisLeap) executed(k, ticks, tokenTick int64) {
 	run.steps += k
-	run.now += ticks + run.over.period
+	run.period = ticks + run.over.period
+	run.now += run.period
 	last := run.steps - 1
 	if len(*run.finishing) == 0 || run.finishing.soonest() > last {
 		return
@@ -269,7 +272,7 @@ func (run *blisLeap) executed(k, ticks, tokenTick int64) {
 // differentiate writes the derivatives of the latency of request i, made by the step before.
 func (run *blisLeap) differentiate(rows []float64, i int) {
 	if run.grad != nil {
-		run.grad.token.write(rows, i, nil)
+		run.grad.token.write(rows, i, run.grad.origin(i, nil))
 	}
 }
 

@@ -42,6 +42,8 @@ type blisReference struct {
 	running  []int
 	progress []int64 // tokens of a request that are computed
 	cached   []int64 // tokens of it that were found in the prefix cache
+	next     int64   // tick of the step pushed last
+	period   int64   // from the step before to that one
 	stepSet  bool    // the original's mark "the next step is known"
 	result   *Result
 	grad     *gradient // nil: no derivatives wanted
@@ -58,9 +60,7 @@ func (b *blis) runReference(p *Params, r *Result) {
 		kv: newKVPool(b), progress: make([]int64, b.numRequests), cached: make([]int64, b.numRequests),
 		result: r,
 	}
-	if r.JacTTFT != nil {
-		run.grad = &gradient{}
-	}
+	run.grad = newGradient(r, nil)
 	r.clear()
 	r.Engine = Reference
 	for i := 0; i < b.generated; i++ {
@@ -123,9 +123,14 @@ func (run *blisReference) arrive(event blisEvent) {
 	run.queue = append(run.queue, event.request)
 	if !run.stepSet {
 		run.busy++
+		if run.grad != nil {
+			run.grad.jump(nil)
+		}
+		run.next = event.tick
 		heap.Push(&run.events, blisEvent{tick: event.tick, request: aStep})
 	}
 	run.result.setBusyPeriod(event.request, run.busy)
+	run.grad.arriveBLIS(event.request, event.tick, run.next, run.period)
 	if run.result.SentS != nil {
 		run.result.SentS[event.request] = float64(event.tick) / microsPerSecond
 	}
@@ -159,6 +164,7 @@ func (run *blisReference) step(event blisEvent) bool {
 		return true
 	}
 	next := now + ticks + run.over.period
+	run.next, run.period = next, next-now
 	heap.Push(&run.events, blisEvent{next, aStep, nextGrad})
 	idle := !admitted && !advanced && run.kv.changes == before
 	if idle && next <= now {
@@ -200,6 +206,7 @@ func (run *blisReference) elapse(event blisEvent, b batch) *timeGrad {
 		return nil
 	}
 	run.grad.jump(event.grad)
+	run.grad.composed(float64(event.tick), len(run.queue) > 0)
 	run.grad.elapse(b, 1)
 	next := run.grad.now
 	return &next
@@ -208,7 +215,7 @@ func (run *blisReference) elapse(event blisEvent, b batch) *timeGrad {
 // differentiate writes the derivatives of the latency of request i, made by the step at hand.
 func (run *blisReference) differentiate(rows []float64, i int) {
 	if run.grad != nil {
-		run.grad.token.write(rows, i, nil)
+		run.grad.token.write(rows, i, run.grad.origin(i, nil))
 	}
 }
 

@@ -13,8 +13,31 @@ type timeGrad struct {
 
 // gradient follows ∂t/∂θ along one run.
 type gradient struct {
-	now   timeGrad // of the time at which the next step begins
-	token timeGrad // of the delivery of the tokens made last
+	now     timeGrad // of the time at which the next step begins
+	token   timeGrad // of the delivery of the tokens made last
+	renewal *origins // nil: derivatives are exact
+}
+
+// newGradient prepares the derivatives that r asks for; nil: none. An old one is reused.
+func newGradient(r *Result, old *gradient) *gradient {
+	if r.JacTTFT == nil {
+		return nil
+	}
+	g := &gradient{}
+	if old != nil {
+		g = old
+	}
+	o := g.renewal
+	*g = gradient{}
+	if r.Renewal {
+		n := len(r.TTFT)
+		if o == nil || len(o.since) != n {
+			o = &origins{since: make([]timeGrad, n)}
+		}
+		*o = origins{since: o.since}
+		g.renewal = o
+	}
+	return g
 }
 
 // jump restarts from a time that the run did not make, or that another event did.
@@ -39,6 +62,9 @@ func (g *gradient) elapse(b batch, k int64) {
 	g.token.gaps = g.now.gaps + n - 1
 	g.token.tokens = g.now.tokens + 1
 	g.now.gaps += n
+	if g.renewal != nil {
+		g.renewal.step = timeGrad{coeffs: f, gaps: 1}
+	}
 }
 
 // features writes what the coefficients are multiplied with, in their order.

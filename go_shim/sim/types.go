@@ -130,8 +130,10 @@ type Result struct {
 	OnStep func(StepTrace)
 
 	// JacTTFT and JacE2E, where not nil, receive ∂TTFT/∂θ and ∂E2E/∂θ [R, NumParams] within the order
-	// of events of the run: seconds per unit of each parameter. NaN where the latency is.
+	// of events of the run: seconds per unit of each parameter. NaN where the latency is. Renewal
+	// counts them from the moment at which each request was sent (see origins).
 	JacTTFT, JacE2E []float64
+	Renewal         bool
 
 	Outcome      Outcome
 	Steps        int64

@@ -55,6 +55,22 @@ func (c *v1Clock) step(duration, gap float64) float64 {
 	return start
 }
 
+// compositionAfter is when the first batch was composed since time a, which is no earlier than the
+// pace at hand, and how many have been composed after it until now.
+func (c *v1Clock) compositionAfter(a float64) (back int64, t float64) {
+	if c.duration != c.duration || c.period <= 0 {
+		return 0, c.now // the engine has just been woken up, or time stands still
+	}
+	back = max(min(int64((c.now-a)/c.period), c.count-1), 0)
+	for back > 0 && c.start(-back) < a {
+		back--
+	}
+	for back+1 < c.count && c.start(-back-1) >= a {
+		back++
+	}
+	return back, c.start(-back)
+}
+
 // stepsBefore is how many steps, of at most that many, begin before t. The next one does.
 func (c *v1Clock) stepsBefore(t float64, most int64) int64 {
 	if c.start(most-1) < t {

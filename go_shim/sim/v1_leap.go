@@ -101,9 +101,7 @@ func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 	}
 	run.nextAt = run.nextSend()
 	run.kv.reset(newDivider(v.blockSize), sc.phases)
-	if r.JacTTFT != nil {
-		sc.grad = gradient{}
-		run.grad = &sc.grad
+	if run.grad = newGradient(r, &sc.grad); run.grad != nil {
 		run.client.differentiate()
 	}
 	if !run.loop() {
@@ -157,6 +155,7 @@ func (run *v1Leap) receive() {
 			i = run.client.send()
 		}
 		run.r.setBusyPeriod(i, run.busy)
+		run.grad.arriveV1(i, run.nextAt, &run.clock)
 		run.arrived++
 		run.nextAt = run.nextSend()
 	}
@@ -201,6 +200,7 @@ func (run *v1Leap) leap() bool {
 	if !(duration >= run.least && duration < run.below) {
 		return false
 	}
+	run.grad.composed(run.clock.now, run.head < run.arrived)
 	run.clock.pace(duration, run.over.gap)
 	most := run.active.soonest() - run.composed + 1
 	k := most
@@ -244,6 +244,7 @@ func (run *v1Leap) compose() bool {
 		run.done = 0
 		run.prefill(i, n)
 	}
+	run.grad.composed(run.clock.now, run.head < run.arrived)
 	if b.decodes == 0 && b.numChunks == 0 {
 		return false
 	}
@@ -309,7 +310,7 @@ func (run *v1Leap) deliver(at float64) {
 		run.r.TTFT[i] = (at - run.sent[i]) / microsPerSecond
 		run.r.setFirstStep(i, number)
 		if run.grad != nil {
-			run.grad.token.write(run.r.JacTTFT, i, run.client.since(i))
+			run.grad.token.write(run.r.JacTTFT, i, run.grad.origin(i, run.client))
 		}
 		if run.output[i] == 1 {
 			run.release(i, at, before)
@@ -332,7 +333,7 @@ func (run *v1Leap) release(i int, at float64, before int64) {
 	run.r.E2E[i] = (at - run.sent[i]) / microsPerSecond
 	run.r.setLastStep(i, run.executed-1)
 	if run.grad != nil {
-		run.grad.token.write(run.r.JacE2E, i, run.client.since(i))
+		run.grad.token.write(run.r.JacE2E, i, run.grad.origin(i, run.client))
 	}
 	if run.concurrency > 0 {
 		run.client.completed(at, run.grad)

@@ -29,8 +29,7 @@ func (v *v1) runReference(p *Params, r *Result) {
 	r.clear()
 	r.Engine = Reference
 	run := newV1Reference(v, p, r)
-	if r.JacTTFT != nil {
-		run.grad = &gradient{}
+	if run.grad = newGradient(r, nil); run.grad != nil {
 		run.client.differentiate()
 	}
 	run.loop()
@@ -46,6 +45,7 @@ func (run *v1Reference) loop() {
 		var empty *v1Batch
 		if run.unfinished() > 0 {
 			b := run.compose(run.clock.now)
+			run.grad.composed(run.clock.now, run.waiting.len() > 0)
 			run.result.PeakKVBlocks = max(run.result.PeakKVBlocks, b.kvUsed)
 			if len(b.entries) == 0 {
 				empty = b
@@ -71,6 +71,7 @@ func (run *v1Reference) receive() {
 	for run.client.nextSend() <= run.clock.now {
 		i := run.client.send()
 		run.result.setBusyPeriod(i, run.busy)
+		run.grad.arriveV1(i, run.client.sent[i], &run.clock)
 		run.add(i)
 	}
 }
@@ -158,7 +159,7 @@ func (run *v1Reference) latency(i int, at float64) float64 {
 // differentiate writes the derivatives of the latency of request i, made by the step before.
 func (run *v1Reference) differentiate(rows []float64, i int) {
 	if run.grad != nil {
-		run.grad.token.write(rows, i, run.client.since(i))
+		run.grad.token.write(rows, i, run.grad.origin(i, run.client))
 	}
 }
 

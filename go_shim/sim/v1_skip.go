@@ -53,9 +53,7 @@ func (v *v1) runSkip(p *Params, sc *v1SkipScratch, r *Result) {
 		v1: v, v1SkipScratch: sc, r: r, coeffs: &p.Coeffs, over: newV1Overheads(&p.Overheads),
 		clock: newV1Clock(),
 	}
-	if r.JacTTFT != nil {
-		sc.gradient = gradient{}
-		run.grad = &sc.gradient
+	if run.grad = newGradient(r, &sc.gradient); run.grad != nil {
 		run.client.differentiate()
 	}
 	run.loop()
@@ -93,6 +91,7 @@ func (run *v1Skip) receive() {
 	for run.client.nextSend() <= run.clock.now {
 		i := run.client.send()
 		run.r.setBusyPeriod(i, run.busy)
+		run.grad.arriveV1(i, run.client.sent[i], &run.clock)
 		run.phase[i] = v1Waiting
 		run.waiting.pushBack(i)
 	}
@@ -182,6 +181,7 @@ func (run *v1Skip) stayRefused(most int64) (int64, bool) {
 // skip composes and executes k equal batches.
 func (run *v1Skip) skip(k int64, duration float64) {
 	decodes := batch{decodes: int64(len(run.active))}
+	run.grad.composed(run.clock.now, run.waiting.len() > 0)
 	run.kv.take(run.blocksOf(k))
 	run.r.PeakKVBlocks = max(run.r.PeakKVBlocks, run.kv.used())
 	last := run.clock.advance(k)

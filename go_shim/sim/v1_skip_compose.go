@@ -18,6 +18,7 @@ func (run *v1Skip) compose() bool {
 		run.admitWaiting(b, threshold, budget)
 	}
 	run.r.PeakKVBlocks = max(run.r.PeakKVBlocks, run.kv.used())
+	run.grad.composed(run.clock.now, run.waiting.len() > 0)
 	if b.decodes+b.numChunks == 0 {
 		return false
 	}

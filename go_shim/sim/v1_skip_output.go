@@ -68,7 +68,7 @@ func (run *v1Skip) deliver(at float64) {
 		run.r.TTFT[i] = run.latency(i, at)
 		run.r.setFirstStep(i, number)
 		if run.grad != nil {
-			run.grad.token.write(run.r.JacTTFT, i, run.client.since(i))
+			run.grad.token.write(run.r.JacTTFT, i, run.grad.origin(i, &run.client))
 		}
 	}
 	if run.rules.depth > 1 {
@@ -94,7 +94,7 @@ func (run *v1Skip) complete(seat int, number int64, at float64) {
 	run.r.E2E[i] = run.latency(i, at)
 	run.r.setLastStep(i, number)
 	if run.grad != nil {
-		run.grad.token.write(run.r.JacE2E, i, run.client.since(i))
+		run.grad.token.write(run.r.JacE2E, i, run.grad.origin(i, &run.client))
 	}
 	run.client.completed(at, run.grad)
 }

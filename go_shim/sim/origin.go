@@ -1,0 +1,93 @@
+package sim
+
+// origins makes derivatives forget what a request had no part in. On a server that never idles, the
+// exact derivative of a time sums over all steps since the start of the busy period, while in truth
+// a longer step also lets more requests join the next one. So each request's derivatives count from
+// that of the engine's clock at the moment at which the request was sent; for one that meets a queue
+// that moves on only as others leave, at the moment at which that queue formed.
+type origins struct {
+	since   []timeGrad // per request
+	step    timeGrad   // of the time from the start of the step executed last to the next one
+	backlog timeGrad   // of the time at which the queue formed
+	blocked bool       // a batch has left somebody waiting
+	from    float64    // since then; in the unit of the engine's clock
+}
+
+// origin is the derivative of the time that the latencies of request i count from; nil: zero.
+func (g *gradient) origin(i int, c *v1Client) *timeGrad {
+	if g.renewal != nil {
+		return &g.renewal.since[i]
+	}
+	if c == nil {
+		return nil
+	}
+	return c.since(i)
+}
+
+// composed notes whether a batch, composed at time t, leaves somebody waiting.
+func (g *gradient) composed(t float64, waiting bool) {
+	if g == nil || g.renewal == nil {
+		return
+	}
+	if !waiting {
+		g.renewal.blocked = false
+	} else if !g.renewal.blocked {
+		g.renewal.block(t, &g.now)
+	}
+}
+
+func (o *origins) block(t float64, at *timeGrad) { o.blocked, o.from, o.backlog = true, t, *at }
+
+// arrive notes that request i was sent at time a, so much of a step before the next batch was
+// composed at time t. Since then back more batches have been, all of which left it waiting.
+func (g *gradient) arrive(i int, t, late float64, back int64) {
+	o := g.renewal
+	if o.blocked && t > o.from {
+		o.since[i] = o.backlog
+		return
+	}
+	s := g.now
+	s.subtract(&o.step, float64(back))
+	if back > 0 && !o.blocked {
+		o.block(t, &s)
+	}
+	s.subtract(&o.step, late)
+	o.since[i] = s
+}
+
+// arriveV1 is arrive by the clock of vllm-v1.
+func (g *gradient) arriveV1(i int, a float64, c *v1Clock) {
+	if g == nil || g.renewal == nil {
+		return
+	}
+	back, t := c.compositionAfter(a)
+	late := 0.0
+	if t > a && c.period > 0 {
+		late = min((t-a)/c.period, 1)
+	}
+	g.arrive(i, t, late, back)
+}
+
+// arriveBLIS is arrive for a server whose next step begins at the given tick, a period after the last.
+func (g *gradient) arriveBLIS(i int, a, next, period int64) {
+	if g == nil || g.renewal == nil {
+		return
+	}
+	late := 0.0
+	if next > a && period > 0 {
+		late = min(float64(next-a)/float64(period), 1)
+	}
+	g.arrive(i, float64(next), late, 0)
+}
+
+// subtract takes n times another derivative off.
+func (g *timeGrad) subtract(other *timeGrad, n float64) {
+	if n == 0 {
+		return
+	}
+	for j := range g.coeffs {
+		g.coeffs[j] -= float64(n * other.coeffs[j])
+	}
+	g.gaps -= float64(n * other.gaps)
+	g.tokens -= float64(n * other.tokens)
+}
