@@ -171,7 +171,8 @@ func (run *blisLeap) admissible() bool {
 func (run *blisLeap) prefillStep() bool {
 	b := batch{decodes: run.running}
 	first := run.head
-	for budget := run.budget - run.running; budget > 0 && run.head < run.arrived && run.running < run.maxSeqs; run.head++ {
+	budget := run.budget - run.running
+	for ; budget > 0 && run.head < run.arrived && run.running < run.maxSeqs; run.head++ {
 		n := run.input[run.head]
 		budget -= n
 		b.add(n)

@@ -64,7 +64,7 @@ func New(w *Workload, c Config) (*Simulator, error) {
 		return s, nil
 	}
 	if w.MaxConcurrency != 0 {
-		return nil, fmt.Errorf("%w: max_concurrency needs the semantics vllm-v1", ErrWorkload)
+		return nil, fmt.Errorf("%w: blis-2025-07 has no closed loop: use vllm-v1, or leave max_concurrency out", ErrWorkload)
 	}
 	s.blis = newBLIS(w, c)
 	s.scratch.New = func() any { return newLeapScratch(s.blis) }

@@ -6,8 +6,9 @@ import "math"
 // conversation repeats the output. Each has a moment: 2n is the running pass of batch n, where
 // requests are taken in order; 2n+1 the delivery of tokens that follows it.
 
-// fillKey is the moment at which the next block of a shared chain is full of known tokens. With asynchronous scheduling the last token of the block is
-// in flight while the next batch is composed, and known in the one after that.
+// fillKey is the moment at which the next block of a shared chain is full of known tokens. With
+// asynchronous scheduling the last token of the block is in flight while the next batch is composed,
+// and known in the one after that.
 func (run *v1Skip) fillKey(s *v1Seat) int64 {
 	// the batch that computes its last token
 	number := (int64(s.filled)+1)*run.size - s.base - 1
