@@ -18,11 +18,26 @@ from pysimbind import Simulator, load_experiment
 
 from .case import EXPERIMENT, Candidates, FloatArray, draw_candidates
 from .oldway import OldWay
+from .pages import update
 from .table import Check, Row, render, render_checks, spell_seconds
 
 TABLE = pytest.StashKey[list[Row]]()
 CHECKS = pytest.StashKey[list[Check]]()
 LOAD = pytest.StashKey[float]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run be short, and a whole run put its tables into the pages."""
+    parser.addoption(
+        "--rounds",
+        type=int,
+        help="rounds of every benchmark; 1 to see whether they run (default: what each asks for)",
+    )
+    parser.addoption(
+        "--update-pages",
+        action="store_true",
+        help="put the closing tables of a whole run into README.md and docs/benchmarks.md",
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,12 +87,13 @@ def old_way(candidates: Candidates, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def timed(
-    benchmark: BenchmarkFixture, table: list[Row]
+    benchmark: BenchmarkFixture, table: list[Row], pytestconfig: pytest.Config
 ) -> Callable[[str, Callable[[], object], int, int], None]:
     """Return what times a function of so many evaluations, and adds a row to the table."""
 
     def measure(name: str, run: Callable[[], object], evaluations: int, rounds: int) -> None:
         benchmark.extra_info["evaluations"] = evaluations
+        rounds = pytestconfig.getoption("--rounds") or rounds
         benchmark.pedantic(run, rounds=rounds, warmup_rounds=1)
         if benchmark.stats is not None:  # --benchmark-disable leaves none
             table.append(Row(name, benchmark.stats.stats.median / evaluations))
@@ -86,14 +102,22 @@ def timed(
 
 
 @pytest.fixture
-def compared(benchmark: BenchmarkFixture, checks: list[Check]) -> Callable[..., None]:
+def compared(
+    benchmark: BenchmarkFixture, checks: list[Check], pytestconfig: pytest.Config
+) -> Callable[..., None]:
     """Return what times two functions in turns, and adds the ratio of their medians to the table.
 
-    The ratio is ``slow / fast``; pytest-benchmark's own table has the first one given.
+    Each does so many evaluations; the times beside the ratio are of one. The ratio is
+    ``slow / fast``; pytest-benchmark's own table has the first one given.
     """
 
     def measure(
-        name: str, asked: str, slow: Callable[[], object], fast: Callable[[], object], rounds: int
+        name: str,
+        asked: str,
+        slow: Callable[[], object],
+        fast: Callable[[], object],
+        rounds: int,
+        evaluations: int = 1,
     ) -> None:
         others: list[float] = []
 
@@ -102,11 +126,13 @@ def compared(benchmark: BenchmarkFixture, checks: list[Check]) -> Callable[..., 
             fast()
             others.append(time.perf_counter() - begin)
 
+        rounds = pytestconfig.getoption("--rounds") or rounds
         benchmark.pedantic(slow, setup=time_other, rounds=rounds, warmup_rounds=1)
         if benchmark.stats is None:
             return
         mine, other = benchmark.stats.stats.median, statistics.median(others[1:])
-        detail = f"{spell_seconds(mine)} against {spell_seconds(other)}"
+        each, beside = (spell_seconds(median / evaluations) for median in (mine, other))
+        detail = f"{each} against {beside}"
         checks.append(Check(name, mine / other, "x", asked, detail))
 
     return measure
@@ -131,3 +157,6 @@ def pytest_terminal_summary(
         )
         for line in lines:
             terminalreporter.write_line(line)
+    if config.getoption("--update-pages") and not config.getoption("collectonly"):
+        for page in update(rows, checks):
+            terminalreporter.write_line(f"updated {page}")

@@ -39,8 +39,8 @@ class Series:
 SERIES = (
     Series("plain, reference engine", plain, "reference", 100_000, "#8a8a86", "s"),
     Series("plain, chosen engine", plain, "auto", 1_000_000, "#1f6fb2", "o"),
-    Series("shared prefixes, chosen engine", shared_prefixes, "auto", 30_000, "#2a8c5a", "^"),
-    Series("starved of KV blocks, chosen engine", starved, "auto", 30_000, "#b5542c", "v"),
+    Series("shared prefixes, chosen engine", shared_prefixes, "auto", 100_000, "#2a8c5a", "^"),
+    Series("starved of KV blocks, chosen engine", starved, "auto", 1_000_000, "#b5542c", "v"),
 )
 
 

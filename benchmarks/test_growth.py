@@ -5,6 +5,7 @@ The oracle is the reference engine, which walks every step, wherever it can be w
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 
@@ -17,18 +18,22 @@ from pysimbind import ServerConfig, SimResult, Simulator, Workload, load_experim
 from .case import EXPERIMENT, Candidates, FloatArray
 from .memory import available, bytes_beside_inputs
 from .table import Check, spell_seconds
-from .workloads import SERVER, head, plain, shared_prefixes, starved
+from .workloads import SERVER, head, plain, shared_prefixes, starved, starved_of_mixed_lengths
 
 Compared = Callable[..., None]
+Make = Callable[[int], tuple[Workload, ServerConfig]]
 
 MILLION = 1_000_000
 SINGLES = 1000  # candidates in a round
 
 
 def same(got: SimResult, want: SimResult) -> None:
-    assert (got.engine, want.engine) != ("reference", "leap"), "the arguments are swapped"
+    """A quick engine's result is the reference engine's, to the bit."""
+    assert (got.engine, want.engine) == ("leap", "reference")
     np.testing.assert_array_equal(got.ttft, want.ttft)
     np.testing.assert_array_equal(got.e2e, want.e2e)
+    np.testing.assert_array_equal(got.preemptions, want.preemptions)
+    np.testing.assert_array_equal(got.cached_tokens, want.cached_tokens)
     assert (got.steps, got.peak_kv_blocks) == (want.steps, want.peak_kv_blocks)
 
 
@@ -49,7 +54,7 @@ def test_jacobian(compared: Compared, candidates: Candidates) -> None:
     with Simulator(experiment.workload, experiment.config) as simulator:
         for vector in vectors[:20]:
             jacobian = simulator.run_jacobian(vector)
-            same(jacobian.result, simulator.run(vector))
+            same(jacobian.result, by_reference(experiment.workload, experiment.config, vector))
             for latency, rows in zip(jacobian.result, jacobian, strict=True):
                 began = latency + arrivals - rows @ vector
                 distance = np.abs(began[:, np.newaxis] - arrivals).min(axis=1)
@@ -60,6 +65,7 @@ def test_jacobian(compared: Compared, candidates: Candidates) -> None:
             lambda: [simulator.run_jacobian(vector) for vector in vectors],
             lambda: [simulator.run(vector) for vector in vectors],
             20,
+            SINGLES,
         )
 
 
@@ -84,6 +90,7 @@ def test_outputs_ten_times_as_long(compared: Compared, what: str) -> None:
             lambda: [many.run(vector) for _ in range(times)],
             lambda: [few.run(vector) for _ in range(times)],
             20,
+            times,
         )
 
 
@@ -138,18 +145,27 @@ def test_shared_prefixes(compared: Compared) -> None:
         )
 
 
-def test_starved_of_kv_blocks(compared: Compared) -> None:
-    workload, config = starved(2000)
+@pytest.mark.parametrize(
+    ("what", "make"),
+    [
+        ("starved of KV blocks", starved),
+        ("starved, mixed lengths", starved_of_mixed_lengths),
+        ("starved, shared prefixes", functools.partial(starved, token_ids=True)),
+    ],
+)
+def test_starved_of_kv_blocks(compared: Compared, what: str, make: Make) -> None:
+    """A request is preempted every few steps, and comes back."""
+    workload, config = make(2000)
     with (
         Simulator(workload, config) as simulator,
         Simulator(workload, config, engine="reference") as reference,
     ):
-        result, want = simulator.run(SERVER), reference.run(SERVER)
-        same(result, want)
-        np.testing.assert_array_equal(result.preemptions, want.preemptions)
+        result = simulator.run(SERVER)
+        same(result, reference.run(SERVER))
         assert result.preemptions.sum() > 1000
+        assert (result.cached_tokens.sum() > 100_000) == (workload.prompt_ids is not None)
         compared(
-            "reference engine / chosen, starved of KV blocks",
+            f"reference engine / chosen, {what}",
             ">= 50",
             lambda: reference.run(SERVER),
             lambda: simulator.run(SERVER),

@@ -63,16 +63,42 @@ def shared_prefixes(requests: int, *, token_ids: bool = True) -> tuple[Workload,
     return workload, ServerConfig(num_gpu_blocks=100_000)
 
 
-def starved(requests: int) -> tuple[Workload, ServerConfig]:
+def starved(requests: int, *, token_ids: bool = False) -> tuple[Workload, ServerConfig]:
     """Return long outputs (256 to 1024 tokens) and KV blocks for some forty of them at a time.
 
-    Requests come faster than the server can go, so that it is always full and preempts.
+    Requests come faster than the server can go, so that it is always full and preempts. With token
+    ids every prompt begins with one of 4 system prompts of 128 tokens, or as much of it as fits in
+    half of the prompt.
     """
     rng = np.random.default_rng(3)
     arrival_s = _arrivals(rng, requests)
     prompts = rng.integers(16, 513, requests)
     outputs = rng.integers(256, 1025, requests)
+    ids = _short_prefixes(rng, prompts) if token_ids else None
+    workload = Workload(arrival_s, prompts, outputs, prompt_token_ids=ids)
+    return workload, ServerConfig(num_gpu_blocks=2000)
+
+
+def starved_of_mixed_lengths(requests: int) -> tuple[Workload, ServerConfig]:
+    """Return the rate and lengths of the original experiment, and KV blocks for some eighty.
+
+    A third of the outputs is one token: the batch changes more often than that of ``starved``. As
+    ``starved`` in ``go_shim/sim/v1_bench_test.go``.
+    """
+    rng = np.random.default_rng(4)
+    arrival_s = 2 * _arrivals(rng, requests)  # 30 requests/s
+    prompts = rng.integers(10, 410, requests)
+    outputs = np.where(rng.random(requests) < 0.35, 1, rng.integers(10, 800, requests))
     return Workload(arrival_s, prompts, outputs), ServerConfig(num_gpu_blocks=2000)
+
+
+def _short_prefixes(rng: np.random.Generator, prompts: np.ndarray) -> list[np.ndarray]:
+    prefixes = rng.integers(_VOCABULARY, size=(_PREFIXES, 128), dtype=np.int32)
+    ids = [rng.integers(_VOCABULARY, size=tokens, dtype=np.int32) for tokens in prompts]
+    for prompt in ids:
+        shared = min(128, len(prompt) // 2)
+        prompt[:shared] = prefixes[rng.integers(_PREFIXES), :shared]
+    return ids
 
 
 def _arrivals(rng: np.random.Generator, requests: int) -> np.ndarray:

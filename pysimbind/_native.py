@@ -26,6 +26,7 @@ _SEMANTICS = {"blis-2025-07": 0, "vllm-v1": 1, "vllm-v1-0.9.1": 2}
 JACOBIANS = {"exact": 0, "renewal": 1}
 _ABI_VERSION = 3
 _TEXT_SIZE = 512
+_KEPT_REQUESTS = 4096  # threads keep result buffers of handles with so many requests at most
 
 _PACKAGE = Path(__file__).resolve().parent
 _LIBRARY = _PACKAGE / ("_libpysimbind.dylib" if sys.platform == "darwin" else "_libpysimbind.so")
@@ -203,14 +204,49 @@ class Handle:
         """Simulate one candidate in as little time as Python allows.
 
         Returns a block of doubles [ttft R, e2e R, sent R, summary as int64] and detail [rows, R].
-        The call goes through buffers that each thread keeps, whose C pointers are made once.
+        The call goes through buffers that each thread keeps, whose C pointers are made once, unless
+        they were so large that filling and copying them is all that counts.
         """
         if _forked:
             _load()  # raises
+        if self._requests > _KEPT_REQUESTS:
+            buffers = _Buffers(self._library, self._requests)
+            self._call_one(coeffs, overheads, engine, buffers)
+            return buffers.block, buffers.detail
         try:
             buffers = self._local.buffers
         except AttributeError:
             buffers = self._local.buffers = _Buffers(self._library, self._requests)
+        self._call_one(coeffs, overheads, engine, buffers)
+        return buffers.block.copy(), buffers.detail.copy()
+
+    def run_jacobian(
+        self,
+        coeffs: npt.NDArray[np.float64],
+        overheads: npt.NDArray[np.float64],
+        engine: int,
+        kind: int,
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """Simulate one candidate with derivatives: as ``run_one``, and jacobian [2, R, 19]."""
+        library = _load()
+        ffi, lib = library.ffi, library.lib
+        buffers = _Buffers(library, self._requests)
+        params = lib.PSB_NUM_COEFFS + lib.PSB_NUM_OVERHEADS
+        jacobian = np.empty((2, self._requests, params))
+        pointer = ffi.from_buffer("double[]", jacobian)
+        buffers.output.jacobian = kind
+        buffers.output.jac_ttft = pointer
+        buffers.output.jac_e2e = pointer + self._requests * params
+        self._call_one(coeffs, overheads, engine, buffers)
+        return buffers.block, buffers.detail, jacobian
+
+    def _call_one(
+        self,
+        coeffs: npt.NDArray[np.float64],
+        overheads: npt.NDArray[np.float64],
+        engine: int,
+        buffers: _Buffers,
+    ) -> None:
         from_buffer = buffers.from_buffer
         code = self._run(
             self._number,
@@ -225,38 +261,6 @@ class Handle:
         )
         if code:
             self._library.check(code, buffers.text)
-        return buffers.block.copy(), buffers.detail.copy()
-
-    def run_jacobian(
-        self,
-        coeffs: npt.NDArray[np.float64],
-        overheads: npt.NDArray[np.float64],
-        engine: int,
-        kind: int,
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-        """Simulate one candidate with derivatives: as ``run_one``, and jacobian [2, R, 19]."""
-        library = _load()
-        ffi, lib, text = library.ffi, library.lib, library.text()
-        buffers = _Buffers(library, self._requests)
-        params = lib.PSB_NUM_COEFFS + lib.PSB_NUM_OVERHEADS
-        jacobian = np.empty((2, self._requests, params))
-        pointer = ffi.from_buffer("double[]", jacobian)
-        buffers.output.jacobian = kind
-        buffers.output.jac_ttft = pointer
-        buffers.output.jac_e2e = pointer + self._requests * params
-        code = self._run(
-            self._number,
-            1,
-            ffi.from_buffer("double[]", coeffs),
-            ffi.from_buffer("double[]", overheads),
-            engine,
-            1,
-            buffers.output,
-            text,
-            _TEXT_SIZE,
-        )
-        library.check(code, text)
-        return buffers.block, buffers.detail, jacobian
 
     def trace(
         self, coeffs: npt.NDArray[np.float64], overheads: npt.NDArray[np.float64]

@@ -30,10 +30,10 @@ _PARAMS_SHAPE = (len(NAMES),)
 class Simulator:
     """A workload and a server configuration, prepared once and run with any parameters.
 
-    ``engine``: "auto" takes the leap engine wherever it can prove itself exact, else the reference
-    engine; both give the same numbers, and either can be demanded by name. Usable from many
-    threads at once, picklable, a context manager. Raises ``WorkloadError`` for a prompt that can
-    never fit the KV pool, unless the workload was made with ``strict=False``.
+    ``engine``: "auto" leaps over equal steps wherever that is proved to be exact, and else walks
+    them by the reference engine; both give the same numbers, and either can be demanded by name.
+    Usable from many threads at once, picklable, a context manager. Raises ``WorkloadError`` for a
+    prompt that can never fit the KV pool, unless the workload was made with ``strict=False``.
     """
 
     def __init__(

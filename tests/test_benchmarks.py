@@ -13,6 +13,7 @@ import pytest
 from benchmarks import memory, workloads
 from benchmarks.case import EXPERIMENT, draw_candidates, settings
 from benchmarks.oldway import RELAY, OldWay, engines_in_go, parse
+from benchmarks.pages import GROWTH_HEAD, SPEED_HEAD, replace_table, rounded, update
 from benchmarks.table import (
     OLD_CHAIN,
     OLD_WAY,
@@ -141,6 +142,41 @@ def test_table_of_checks() -> None:
     assert render_checks([]) == []
 
 
+def test_pages_round_what_they_show() -> None:
+    spelt = [rounded(x, 3) for x in (8412.3, 14.93, 0.2678, 1234.5, 133.4, 30.0, 0, 9.999)]
+    assert spelt == ["8,410", "14.9", "0.268", "1,230", "133", "30", "0", "10"]
+
+
+def test_tables_go_into_the_pages(tmp_path: Path) -> None:
+    """The page gets all rows, the README those that it has; all else stays."""
+    head, rule = SPEED_HEAD
+    (tmp_path / "docs").mkdir()
+    readme, page = tmp_path / "README.md", tmp_path / "docs" / "benchmarks.md"
+    growth = "\n".join(GROWTH_HEAD)
+    readme.write_text(f"Speed\n\n{head}\n{rule}\n| `simulate` | 1 | 2 | 3 | 4 |\n\nEnd\n", "utf-8")
+    page.write_text(f"{head}\n{rule}\n| old | 1 |\n\nNext:\n\n{growth}\n| old | 2 |\n", "utf-8")
+    rows = [Row("simulate", 14.93e-6), Row(OLD_WAY, 8412.3e-6), Row(OLD_CHAIN, 31_333e-6)]
+    checks = [Check("a", 1.914, "x", "<= 4", "30 us against 16 us"), Check("b", 133.4, "MB", "")]
+    assert update(rows, checks, tmp_path) == [readme, page]
+    new = "| `simulate` | 14.9 | 67,000 | 560 | 2,100 |"
+    assert readme.read_text("utf-8") == f"Speed\n\n{head}\n{rule}\n{new}\n\nEnd\n"
+    assert page.read_text("utf-8").splitlines() == [
+        head,
+        rule,
+        new,
+        "| old way: Python → Go process → text | 8,410 | 119 | 1 | 3.7 |",
+        "| old chain: Python → Python → Go process → text | 31,300 | 32 | 0.27 | 1 |",
+        "",
+        "Next:",
+        "",
+        *GROWTH_HEAD,
+        "| a | 1.91 × | ≤ 4 | 30 µs against 16 µs |",
+        "| b | 133 MB | | |",
+    ]
+    with pytest.raises(ValueError, match="no table with the head"):
+        replace_table("nothing", SPEED_HEAD)
+
+
 def test_spell_seconds() -> None:
     assert [spell_seconds(s) for s in (2.5, 0.0123, 4.567e-6)] == ["2.5 s", "12.3 ms", "4.57 us"]
 
@@ -157,14 +193,28 @@ def test_the_server_keeps_up_with_the_plain_workload() -> None:
 
 def test_workloads_are_what_they_are_called() -> None:
     """Shared prompts are hit, the starved are preempted, the same seed gives the same workload."""
-    for make in (workloads.plain, workloads.shared_prefixes, workloads.starved):
+    for make in (
+        workloads.plain,
+        workloads.shared_prefixes,
+        workloads.starved,
+        workloads.starved_of_mixed_lengths,
+    ):
         assert make(50)[0] == make(50)[0]
     workload, config = workloads.shared_prefixes(200)
     with Simulator(workload, config) as simulator:
         assert np.median(simulator.run(workloads.SERVER).cached_tokens) >= 256
-    workload, config = workloads.starved(200)
-    with Simulator(workload, config) as simulator:
-        assert simulator.run(workloads.SERVER).preemptions.sum() > 50
+    short_of_blocks = (
+        workloads.starved(200),
+        workloads.starved(200, token_ids=True),
+        workloads.starved_of_mixed_lengths(1000),
+    )
+    for workload, config in short_of_blocks:
+        with Simulator(workload, config) as simulator:
+            result = simulator.run(workloads.SERVER)
+        assert result.preemptions.sum() > 50
+        # a prompt of 32 tokens shares a block, one of 256 tokens shares eight
+        hits = result.cached_tokens.max()
+        assert hits == (0 if workload.prompt_ids is None else 128)
     short, long = workloads.plain(50)[0], workloads.plain(50, output_scale=10)[0]
     np.testing.assert_array_equal(long.output_tokens, 10 * short.output_tokens)
     assert workloads.head(short, 20).num_requests == 20
@@ -172,14 +222,15 @@ def test_workloads_are_what_they_are_called() -> None:
 
 @pytest.mark.skipif(not memory.available, reason="the peak of memory is read from Linux's /proc")
 def test_memory_is_measured() -> None:
-    """Twelve arrays of 8 bytes a request are the least that a run of 200,000 needs."""
-    assert 12 * 8 * 200_000 < memory.bytes_beside_inputs(200_000) < 1_000_000_000
+    """Its results alone, 52 bytes a request, are the least that a run of 200,000 needs."""
+    assert 52 * 200_000 < memory.bytes_beside_inputs(200_000) < 1_000_000_000
 
 
 def test_benchmarks_run(root: Path) -> None:
     """The quicker ones, as a user starts them: they pass, and the table names them."""
-    quick = "test_speed and not 10000 and not in_go or jacobian or ten_times and exp1"
-    command = [sys.executable, "-m", "pytest", "benchmarks", "-p", "no:cacheprovider", "-k", quick]
+    quick = "test_speed and not 10000 and not in_go or jacobian or ten_times and exp1 or starved"
+    options = ["-p", "no:cacheprovider", "--rounds", "1", "-k", f"{quick} or shared"]
+    command = [sys.executable, "-m", "pytest", "benchmarks", *options]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -190,6 +241,10 @@ def test_benchmarks_run(root: Path) -> None:
         OLD_WAY,
         "Jacobian / plain run",
         "outputs ten times as long",
+        "shared prefixes / none",
+        "reference engine / chosen, starved of KV blocks",
+        "reference engine / chosen, starved, mixed lengths",
+        "reference engine / chosen, starved, shared prefixes",
     )
     for name in shown:
         assert f"\n{name}" in done.stdout

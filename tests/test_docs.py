@@ -6,13 +6,18 @@ run, its links lead somewhere, and each of its shell commands is known to what i
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.util
+import io
 import itertools
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,7 +29,9 @@ from pysimbind.fit import METHODS
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 CAVEAT = load_experiment("exp1_30rr").caveat
+QUICK = {"plot_fit.py": ["--max-evals", "500"], "plot_derivatives.py": ["--requests", "300"]}
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+COLLECTED = "tests/test_arrivals.py"  # stands for all tests where only options are looked at
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -52,6 +59,36 @@ def run(command: list[str], cwd: Path, **env: str) -> str:
     return done.stdout
 
 
+def run_here(start: Callable[[], object], arguments: list[str], folder: Path) -> str:
+    """Run a module or script as if from a shell, in this process; returns what it prints."""
+    said, code = io.StringIO(), None
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+    ):
+        patch.setattr(sys, "argv", ["", *arguments])
+        patch.chdir(folder)
+        try:
+            start()
+        except SystemExit as end:
+            code = end.code
+    assert not code, f"{shlex.join(arguments)}: {code}\n{said.getvalue()}"
+    return said.getvalue()
+
+
+def run_module(module: str, arguments: list[str], folder: Path) -> str:
+    return run_here(
+        functools.partial(runpy.run_module, module, None, "__main__"), arguments, folder
+    )
+
+
+def run_script(script: Path, arguments: list[str], folder: Path) -> str:
+    return run_here(
+        functools.partial(runpy.run_path, str(script), None, "__main__"), arguments, folder
+    )
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=name)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -62,14 +99,13 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=name)
 def test_examples_run(example: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(example)]
-    if example.name == "plot_fit.py":
-        pytest.importorskip("matplotlib", reason="plot_fit.py needs the extra 'plot'")
-        picture = tmp_path / "fit.png"
-        run([*command, "--out", str(picture), "--max-evals", "500"], tmp_path)
+    if example.name.startswith("plot_"):
+        pytest.importorskip("matplotlib", reason="the picture needs the extra 'plot'")
+        picture = tmp_path / "picture.png"
+        run_script(example, ["--out", str(picture), *QUICK[example.name]], tmp_path)
         assert picture.read_bytes().startswith(b"\x89PNG")
     else:
-        assert run(command, tmp_path)
+        assert run_script(example, [], tmp_path)
 
 
 def test_the_readme_shows_the_quickstart() -> None:
@@ -120,7 +156,7 @@ def check_fit(arguments: list[str], folder: Path) -> None:
         pytest.skip("bayesian-optimization is not installed")
     sample = ROOT / "tests" / "data" / "vllm_bench_detailed.json"
     (folder / "result.json").write_bytes(sample.read_bytes())
-    done = run([sys.executable, "-m", "pysimbind.fit", *arguments, *few], folder)
+    done = run_module("pysimbind.fit", [*arguments, *few], folder)
     if "--help" in arguments:
         assert all(method in done for method in METHODS)
 
@@ -129,14 +165,14 @@ def check_simulate(arguments: list[str], folder: Path) -> None:
     """Run it; what it promises to save is there."""
     if "--plot" in arguments:
         pytest.importorskip("matplotlib", reason="--plot needs the extra 'plot'")
-    run([sys.executable, "-m", "pysimbind", "simulate", *arguments], folder)
+    run_module("pysimbind", ["simulate", *arguments], folder)
     for option, saved in itertools.pairwise(arguments):
         assert option not in ("--trace", "--plot", "--out") or (folder / saved).stat().st_size > 0
 
 
 def check_help(arguments: list[str], folder: Path) -> None:
     assert "--help" in arguments
-    run([sys.executable, "-m", "pysimbind", *arguments], folder)
+    run_module("pysimbind", arguments, folder)
 
 
 def check_cost_by_size(arguments: list[str], folder: Path) -> None:
@@ -144,13 +180,18 @@ def check_cost_by_size(arguments: list[str], folder: Path) -> None:
     pytest.importorskip("matplotlib", reason="the picture needs the extra 'plot'")
     picture = folder / "cost.png"
     small = ["--out", str(picture), "--largest", "100"]
-    run([sys.executable, "-m", "benchmarks.cost_by_size", *arguments, *small], folder)
+    run_module("benchmarks.cost_by_size", [*arguments, *small], folder)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@functools.cache
+def help_of_pip(command: str) -> str:
+    return run([sys.executable, "-m", "pip", command, "--help"], ROOT)
 
 
 def check_pip(arguments: list[str], folder: Path) -> None:
     """Look the options up in pip's help, and the extras in pyproject.toml."""
-    known = run([sys.executable, "-m", "pip", arguments[0], "--help"], folder)
+    known = help_of_pip(arguments[0])
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     extras = project.split("[project.optional-dependencies]")[1]
     for word in arguments[1:]:
@@ -162,25 +203,48 @@ def check_pip(arguments: list[str], folder: Path) -> None:
 
 
 def check_pytest(arguments: list[str], folder: Path) -> None:
-    """Collect what would run."""
+    """Collect what would run, of all tests or benchmarks one module; bare pytest runs right now."""
+    if not arguments:
+        return
+    modules = [{"benchmarks": "benchmarks/test_speed.py"}.get(word, word) for word in arguments]
+    if not any((ROOT / word).exists() for word in modules):
+        modules.append(COLLECTED)
     collect = ["--collect-only", "-q", "-p", "no:cacheprovider"]
-    assert "::" in run([sys.executable, "-m", "pytest", *arguments, *collect], ROOT)
+    assert "::" in run([sys.executable, "-m", "pytest", *modules, *collect], ROOT)
+
+
+@functools.cache
+def go_tests() -> list[str]:
+    """Compile the tests of the engines, and return their names."""
+    env = build.go_environment() | {"CC": build.find_cc()}
+    return run([build.find_go(), "test", "-list", ".", "./sim"], build.SHIM, **env).split()
 
 
 def check_go_test(arguments: list[str], folder: Path) -> None:
-    """Compile the tests; a fuzz target must be among them."""
-    where, env = arguments[-1], build.go_environment() | {"CC": build.find_cc()}
-    listed = run([build.find_go(), "test", "-list", ".", where], build.SHIM, **env)
-    if "-fuzz" in arguments:
-        assert arguments[arguments.index("-fuzz") + 1] in listed.split()
+    """What is to run must be among the tests, and know the flags after -args.
+
+    All of them run in test_go.py.
+    """
+    if arguments == ["./..."]:
+        return
+    own = arguments.index("-args") if "-args" in arguments else len(arguments)
+    assert arguments[own - 1] == "./sim"
+    listed = go_tests()
+    chosen = [value for option, value in itertools.pairwise(arguments) if option == "-fuzz"]
+    assert set(chosen) <= set(listed)
+    patterns = [value for option, value in itertools.pairwise(arguments) if option == "-run"]
+    assert all(p == "NONE" or any(re.search(p, name) for name in listed) for p in patterns)
+    sources = "".join(path.read_text("utf-8") for path in build.SHIM.rglob("*_test.go"))
+    for flag in arguments[own + 1 :: 2]:
+        assert f'"{flag.removeprefix("-")}"' in sources, flag
 
 
 def check_script(arguments: list[str], folder: Path) -> None:
     """Ask a script of ours for its options."""
     script, *options = arguments
-    if script == "examples/plot_fit.py":
-        pytest.importorskip("matplotlib", reason="plot_fit.py needs the extra 'plot'")
-    usage = run([sys.executable, str(ROOT / script), "--help"], folder)
+    if script.startswith("examples/plot_"):
+        pytest.importorskip("matplotlib", reason="the picture needs the extra 'plot'")
+    usage = run_script(ROOT / script, ["--help"], folder)
     assert all(option in usage for option in options if option.startswith("--"))
 
 
