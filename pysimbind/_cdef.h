@@ -102,7 +102,7 @@ typedef struct {
 typedef struct {
     double *ttft;      /* [n, R] seconds; NaN: never */
     double *e2e;       /* [n, R] */
-    int64_t *summary;  /* [n, PSB_SUMMARY_COLUMNS] */
+    int64_t *summary;  /* [n, PSB_SUMMARY_COLUMNS]; the peak is -1 where detail is NULL */
     int32_t *detail;   /* [n, PSB_DETAIL_ROWS, R] */
     double *sent;      /* [n, R] when the client sent each request, seconds; NaN: never */
     double *jac_ttft;  /* [n, R, 19] seconds per unit of each parameter; both or neither */

@@ -196,7 +196,10 @@ class Jacobian:
 
 
 class BatchResult:
-    """N runs of one workload. Unpacks as ``ttft, e2e = result``, both [N, R]."""
+    """N runs of one workload. Unpacks as ``ttft, e2e = result``, both [N, R].
+
+    What a batch leaves out to be fast (statuses, KV use), ``Simulator.run`` tells of one candidate.
+    """
 
     __slots__ = ("_latency", "_summary")
 
@@ -233,12 +236,6 @@ class BatchResult:
         """Engine steps of each run [N]."""
         steps: npt.NDArray[np.int64] = self._summary[:, 1]
         return steps
-
-    @property
-    def peak_kv_blocks(self) -> npt.NDArray[np.int64]:
-        """The most KV blocks in use in each run [N]."""
-        peak: npt.NDArray[np.int64] = self._summary[:, 2]
-        return peak
 
     @property
     def engine(self) -> tuple[str, ...]:

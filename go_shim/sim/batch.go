@@ -124,13 +124,16 @@ func (s *Simulator) runRow(i int, c *Candidates, engine Engine) error {
 	copy(p.Coeffs[:], c.Coeffs[i*NumCoeffs:])
 	copy(p.Overheads[:], c.Overheads[i*NumOverheads:])
 	r := c.result(i, n)
+	r.NoPeak = c.Detail == nil
 	if err := s.Run(&p, engine, &r); err != nil {
 		return err
 	}
 	summary := c.Summary[i*SummaryColumns : (i+1)*SummaryColumns]
 	summary[SummaryOutcome] = int64(r.Outcome)
 	summary[SummarySteps] = r.Steps
-	summary[SummaryPeakKV] = r.PeakKVBlocks
+	if summary[SummaryPeakKV] = r.PeakKVBlocks; r.NoPeak {
+		summary[SummaryPeakKV] = PeakUnknown // whichever engine it was
+	}
 	summary[SummaryEngine] = int64(r.Engine)
 	return nil
 }

@@ -101,7 +101,7 @@ func (b *blis) runLeap(p *Params, sc *leapScratch, r *Result) bool {
 	}
 	sc.finishing = sc.finishing[:0]
 	sc.ties.reset()
-	run.kv.reset(newDivider(b.blockSize), sc.phases)
+	run.kv.reset(newDivider(b.blockSize), sc.phases, !r.NoPeak)
 	run.grad = newGradient(r, &sc.grad)
 	r.Outcome, r.PeakKVBlocks = OK, 0
 	for run.arrived < b.numRequests {
@@ -198,7 +198,7 @@ func (run *blisLeap) prefillStep() bool {
 			run.r.setLastStep(i, run.steps)
 			run.differentiate(run.r.JacE2E, i)
 			run.running--
-			leaving += run.kv.blocks(run.input[i])
+			leaving += run.kv.held(run.input[i])
 			continue
 		}
 		run.finishing.insert(finish{run.steps + run.output[i] - 1, i})

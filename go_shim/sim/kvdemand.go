@@ -5,7 +5,8 @@ package sim
 // over the running requests follows from the number of them by a mod block, and the sum of a div
 // block. Demand only grows between completions, so sampling before each completion finds its peak.
 type kvDemand struct {
-	divider // by the block size
+	divider      // by the block size
+	follow  bool // or else nothing is counted
 	peak    int64
 	phases  []int64 // running requests by a mod block
 	quotas  int64   // sum of floor(a/block)
@@ -13,14 +14,33 @@ type kvDemand struct {
 	running int64
 }
 
-func (k *kvDemand) reset(by divider, phases []int64) {
-	clear(phases)
-	*k = kvDemand{divider: by, phases: phases}
+func (k *kvDemand) reset(by divider, phases []int64, follow bool) {
+	*k = kvDemand{divider: by, follow: follow, peak: PeakUnknown, phases: phases}
+	if follow {
+		clear(phases)
+		k.peak = 0
+	}
 }
 
-func (k *kvDemand) join(a int64) { k.add(a, 1) }
+func (k *kvDemand) join(a int64) {
+	if k.follow {
+		k.add(a, 1)
+	}
+}
 
-func (k *kvDemand) leave(a int64) { k.add(a, -1) }
+func (k *kvDemand) leave(a int64) {
+	if k.follow {
+		k.add(a, -1)
+	}
+}
+
+// held is how many blocks so many tokens take, where that is followed.
+func (k *kvDemand) held(tokens int64) int64 {
+	if !k.follow {
+		return 0
+	}
+	return k.blocks(tokens)
+}
 
 func (k *kvDemand) add(a, sign int64) {
 	quota, phase := k.split(a)
@@ -34,7 +54,7 @@ func (k *kvDemand) add(a, sign int64) {
 // are settled by a bound: no request holds more than block-1 slots that it does not fill.
 func (k *kvDemand) sample(step, besides int64) {
 	most := k.tokens + k.running*(step+k.size-1) + besides*k.size
-	if most < (k.peak+1)*k.size {
+	if !k.follow || most < (k.peak+1)*k.size {
 		return
 	}
 	quota, rest := k.split(step)

@@ -135,11 +135,17 @@ type Result struct {
 	JacTTFT, JacE2E []float64
 	Renewal         bool
 
+	// NoPeak asks not to follow the use of KV blocks where nothing else depends on it.
+	NoPeak bool
+
 	Outcome      Outcome
 	Steps        int64
-	PeakKVBlocks int64
+	PeakKVBlocks int64  // PeakUnknown where it was not followed
 	Engine       Engine // the one that produced the numbers
 }
+
+// PeakUnknown stands for a peak that nobody asked for.
+const PeakUnknown = -1
 
 // StepTrace is what a step did. A batch that preempted requests and scheduled none is reported too,
 // without requests and duration; it is not counted as a step.

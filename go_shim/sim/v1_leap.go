@@ -100,7 +100,7 @@ func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 		run.sent = run.client.sent
 	}
 	run.nextAt = run.nextSend()
-	run.kv.reset(newDivider(v.blockSize), sc.phases)
+	run.kv.reset(newDivider(v.blockSize), sc.phases, !r.NoPeak)
 	if run.grad = newGradient(r, &sc.grad); run.grad != nil {
 		run.client.differentiate()
 	}
@@ -264,7 +264,7 @@ func (run *v1Leap) prefill(i int, n int64) {
 	run.partial = noRequest
 	run.firsts.push(finish{run.composed, i})
 	if run.output[i] == 1 {
-		run.held += run.kv.blocks(run.input[i])
+		run.held += run.kv.held(run.input[i])
 		return
 	}
 	run.active.insert(finish{run.composed + run.output[i] - 1, i})
@@ -278,7 +278,7 @@ func (run *v1Leap) retire() {
 	for len(*run.active) > 0 && run.active.soonest() == last {
 		i := run.active.pop()
 		run.kv.leave(run.input[i] + run.output[i] - 1 - last) // as it joined
-		run.held += run.kv.blocks(run.input[i] + run.output[i] - 1)
+		run.held += run.kv.held(run.input[i] + run.output[i] - 1)
 		run.leaving.push(finish{last, i})
 	}
 }
@@ -338,7 +338,7 @@ func (run *v1Leap) release(i int, at float64, before int64) {
 	if run.concurrency > 0 {
 		run.client.completed(at, run.grad)
 	}
-	run.held -= run.kv.blocks(run.input[i] + run.output[i] - 1)
+	run.held -= run.kv.held(run.input[i] + run.output[i] - 1)
 	run.seats--
 }
 
@@ -346,7 +346,7 @@ func (run *v1Leap) release(i int, at float64, before int64) {
 func (run *v1Leap) sampleKV() {
 	besides := run.held
 	if run.partial != noRequest {
-		besides += run.kv.blocks(run.done)
+		besides += run.kv.held(run.done)
 	}
 	run.kv.sample(run.composed-1, besides)
 }

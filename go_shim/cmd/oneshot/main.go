@@ -64,7 +64,7 @@ func simulate(data []byte) (*sim.Result, error) {
 }
 
 func newResult(n int) *sim.Result {
-	return &sim.Result{TTFT: make([]float64, n), E2E: make([]float64, n)}
+	return &sim.Result{TTFT: make([]float64, n), E2E: make([]float64, n), NoPeak: true}
 }
 
 // list spells latencies out in whole microseconds, rounded as numpy does.
