@@ -24,6 +24,7 @@ from .errors import (
 )
 from .experiment import Experiment, experiment_names, load_experiment
 from .fit import FitResult
+from .losses import Loss
 from .objective import Objective
 from .parameters import COEFFICIENTS, NAMES, OVERHEADS, Parameters, Space
 from .results import BatchResult, Jacobian, Outcome, SimResult, Status
@@ -51,6 +52,7 @@ __all__ = [
     "InputError",
     "Jacobian",
     "LibraryError",
+    "Loss",
     "MissingExtraError",
     "NativeError",
     "Objective",

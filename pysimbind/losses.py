@@ -1,98 +1,256 @@
-"""Losses by name: how far simulated latencies are from measured ones, one number a candidate.
+"""Losses: how far simulated latencies are from measured ones, one number a candidate.
 
-A loss gets what was measured and the simulated TTFTs and E2Es [N, R] of N candidates in request
-order, all in seconds, and returns N numbers. Requests that failed when measured (NaN) are left
-out of every mean; a candidate that never finishes some request (NaN) scores infinity.
+A loss is composed: latencies to compare, per request or as a mean or quantile, each with a weight;
+what an error is; how large errors count; how many requests to leave out as warm-up. ``Loss.parse``
+reads the same from a text, ``LOSSES`` holds those with a name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+import operator
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ._misfit import ERRORS, RHOS, Measured, Misfit
 from .errors import FitError, nearest
+
+__all__ = ["LOSSES", "STATISTICS", "TARGETS", "Loss", "Measured", "Term", "find_loss"]
 
 FloatArray = npt.NDArray[np.float64]
 
+TARGETS: tuple[str, ...] = ("ttft", "e2e", "tpot")
+"""What can be compared: time to first token, end-to-end latency, time per output token after it."""
 
-class Measured(NamedTuple):
-    """What a loss compares with: arrivals, TTFTs and E2Es [R] in seconds, in request order."""
+STATISTICS: Mapping[str, float | None] = MappingProxyType(
+    {"mean": None, "p50": 0.50, "p90": 0.90, "p99": 0.99}
+)
+"""What can be compared over all requests, instead of request by request; quantiles by value."""
 
-    arrival_s: FloatArray
-    ttft: FloatArray
-    e2e: FloatArray
+_UNITS = {"absolute": "s^2", "relative": "rel^2", "log": "log^2"}
+
+
+class Term(NamedTuple):
+    """A latency to compare, one of ``TARGETS``: per request, or one of ``STATISTICS``.
+
+    ``weight``: above 0. A loss divides by the sum of its weights.
+    """
+
+    target: str
+    statistic: str = ""
+    weight: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """The term as ``Loss.parse`` reads it, without its weight."""
+        return f"{self.target}.{self.statistic}" if self.statistic else self.target
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A named loss: calling it gives [N] values in ``unit`` for simulated ttft and e2e [N, R]."""
+    """A loss: calling it gives [N] values in ``unit`` for simulated ttft and e2e [N, R] in seconds.
 
-    name: str
-    unit: str
-    note: str
-    function: Callable[[Measured, FloatArray, FloatArray], FloatArray]
+    Each of ``terms`` gives errors e of simulated s against measured m: s - m ("absolute", in
+    seconds), s/m - 1 ("relative") or log(s/m) ("log"). The loss is the weighted mean, over terms,
+    of each term's mean rho(e): e² ("squared"), C²·2(√(1 + (e/C)²) - 1) ("soft_l1"), or e² up to
+    |e| = C and 2C|e| - C² beyond ("huber"), with C = ``scale`` in the unit of e. TPOT is (E2E -
+    TTFT) / (output tokens - 1). The ``warmup`` requests that arrive first are left out; so are
+    requests without the measured latency (NaN), of zero where errors are relative or log, and, for
+    TPOT, of one token. The order of terms does not matter. ``unpaired`` takes simulated E2Es in
+    order of completion (arrival + E2E): an artefact, kept to show it. A candidate that never
+    finishes some request scores infinity.
+
+    Raises ``FitError`` for unknown names, and weights, a scale or a warm-up out of range.
+    """
+
+    terms: tuple[Term, ...]
+    errors: str = "relative"
+    rho: str = "squared"
+    scale: float | None = None
+    warmup: int = 0
+    unpaired: bool = False
+
+    def __post_init__(self) -> None:
+        _known("errors", self.errors, ERRORS)
+        _known("rho", self.rho, RHOS)
+        terms = sorted((_checked(*term) for term in self.terms), key=_place)
+        object.__setattr__(self, "terms", tuple(terms))
+        self._check_terms()
+        if self.rho == "squared" and self.scale is not None:
+            raise FitError("squared errors have no scale: take soft_l1 or huber, or leave it out")
+        if self.rho != "squared":
+            object.__setattr__(self, "scale", _positive(f"the scale of {self.rho}", self.scale))
+        object.__setattr__(self, "warmup", _count("warmup", self.warmup))
+
+    def _check_terms(self) -> None:
+        if not self.terms:
+            raise FitError(f"nothing to compare: name at least one of {', '.join(TARGETS)}")
+        labels = [term.label for term in self.terms]
+        twice = next((label for label in labels if labels.count(label) > 1), None)
+        if twice is not None:
+            raise FitError(f"{twice!r} is twice in a loss: give it once, with its weight")
+
+    @classmethod
+    def parse(cls, text: str) -> Loss:
+        """Return the loss of a name, or of comma-separated words in any order.
+
+        ``ttft``, ``e2e``, ``tpot``: compare it per request; ``.mean``, ``.p50``, ``.p90`` or
+        ``.p99`` behind it compares that; ``:W`` is its weight. ``absolute``, ``relative`` (the
+        default) or ``log``: the errors. ``soft_l1:C`` or ``huber:C``: errors above C count less.
+        ``warmup:K``: leave the first K requests out. ``unpaired``: see ``Loss``. So:
+        ``"relative,ttft,e2e:5,tpot.p99:2,soft_l1:0.05,warmup:10"``.
+
+        Raises ``FitError`` for any other word, naming the nearest.
+        """
+        if text in LOSSES:
+            return LOSSES[text]
+        terms: list[Term] = []
+        options: dict[str, Any] = {}
+        for word in map(str.strip, text.split(",")):
+            read = _read(word, text)
+            if isinstance(read, Term):
+                terms.append(read)
+                continue
+            again = next((key for key in read if key in options), None)
+            if again is not None:
+                raise FitError(f"loss {text!r}: {word!r} is one too many: {again} is already set")
+            options |= read
+        try:
+            return cls(tuple(terms), **options)
+        except FitError as exc:
+            raise FitError(f"loss {text!r}: {exc}") from None
+
+    @property
+    def name(self) -> str:
+        """Its name in ``LOSSES``, or the text from which ``parse`` makes it again."""
+        for name, loss in LOSSES.items():
+            if loss == self:
+                return name
+        words = [self.errors]
+        for term in self.terms:
+            words.append(term.label if term.weight == 1 else f"{term.label}:{_short(term.weight)}")
+        words += [] if self.scale is None else [f"{self.rho}:{_short(self.scale)}"]
+        words += [f"warmup:{self.warmup}"] if self.warmup else []
+        return ",".join(words + ["unpaired"] * self.unpaired)
+
+    @property
+    def unit(self) -> str:
+        """``"s^2"``, or ``"rel^2"`` and ``"log^2"``, which have no dimension."""
+        return _UNITS[self.errors]
+
+    def against(self, measured: Measured) -> Misfit:
+        """Return the loss bound to what was measured, with its residuals and derivatives.
+
+        Raises ``FitError`` where nothing was measured of some term.
+        """
+        return Misfit(self, measured)
 
     def __call__(self, measured: Measured, ttft: FloatArray, e2e: FloatArray) -> FloatArray:
         """Return the losses [N] of N simulations; never NaN."""
-        with np.errstate(over="ignore"):  # a square that overflows is a loss of infinity
-            loss = self.function(measured, ttft, e2e)
-        unfinished = np.isnan(ttft).any(axis=1) | np.isnan(e2e).any(axis=1)
-        return np.where(unfinished | np.isnan(loss), np.inf, loss)
+        return self.against(measured).values(ttft, e2e)
 
 
-def find_loss(name: str) -> Loss:
-    """Return the loss of that name; raises ``FitError``, naming the nearest, if there is none."""
-    if name not in LOSSES:
+def find_loss(loss: str | Loss) -> Loss:
+    """Return a loss as it is, or parse its text; raises ``FitError`` for anything else."""
+    if isinstance(loss, Loss):
+        return loss
+    if not isinstance(loss, str):
+        raise FitError(f"loss must be a text or a Loss, got {type(loss).__name__}")
+    return Loss.parse(loss)
+
+
+def _read(word: str, text: str) -> Term | dict[str, Any]:
+    """Return what one word of a loss sets."""
+    key, colon, argument = word.partition(":")
+    target, _, statistic = key.partition(".")
+    if target in TARGETS:
+        return Term(target, statistic, _number(word, argument, text) if colon else 1.0)
+    if key in RHOS and key != "squared":
+        return {"rho": key, "scale": _number(word, argument, text)}
+    if key == "warmup":
+        return {"warmup": _number(word, argument, text)}
+    if not colon and key in ERRORS:
+        return {"errors": key}
+    if word == "squared":
+        return {"rho": word}
+    if word == "unpaired":
+        return {"unpaired": True}
+    if word == text:
         raise FitError(
-            f"unknown loss {name!r}{nearest(str(name), LOSSES)} (losses: {', '.join(LOSSES)})"
+            f"unknown loss {text!r}{nearest(text, (*LOSSES, *_WORDS))} "
+            f"(losses: {', '.join(LOSSES)}; or words as in 'relative,ttft,e2e:5,soft_l1:0.05')"
         )
-    return LOSSES[name]
+    raise FitError(
+        f"loss {text!r}: unknown word {word!r}{nearest(key, _WORDS)} (words: {', '.join(_WORDS)})"
+    )
 
 
-def _original(measured: Measured, ttft: FloatArray, e2e: FloatArray) -> FloatArray:
-    return (_mean_square(ttft, measured.ttft) + _mean_square(e2e, measured.e2e)) / 2
+def _short(number: float) -> str:
+    return repr(number).removesuffix(".0")
 
 
-def _original_unpaired(measured: Measured, ttft: FloatArray, e2e: FloatArray) -> FloatArray:
-    completed_s = measured.arrival_s + e2e
-    order = np.argsort(completed_s, axis=1, kind="stable")  # stable: ties stay in request order
-    in_completion_order = np.take_along_axis(e2e, order, axis=1)
-    return _original(measured, ttft, in_completion_order)
+def _number(word: str, argument: str, text: str) -> float | int:
+    for kind in (int, float):
+        try:
+            return kind(argument)
+        except ValueError:
+            pass
+    raise FitError(f"loss {text!r}: {word!r} needs a number behind its name, as in 'warmup:10'")
 
 
-def _mean_square(simulated: FloatArray, measured: FloatArray) -> FloatArray:
-    known = np.flatnonzero(~np.isnan(measured))
-    # take, not [:, known]: it keeps rows contiguous, so a row's sum does not depend on the batch
-    difference = np.take(simulated, known, axis=1) - measured[known]
-    mean: FloatArray = np.mean(difference * difference, axis=1)
-    return mean
+def _checked(target: str, statistic: str = "", weight: float = 1.0) -> Term:
+    _known("latency", target, TARGETS)
+    if statistic:
+        _known(f"statistic of {target}", statistic, STATISTICS)
+    return Term(target, statistic, _positive(f"the weight of {target}", weight))
 
+
+def _place(term: Term) -> tuple[int, int]:
+    return TARGETS.index(term.target), ["", *STATISTICS].index(term.statistic)
+
+
+def _known(what: str, name: object, known: Collection[str]) -> None:
+    if name not in known:
+        raise FitError(
+            f"unknown {what} {name!r}{nearest(str(name), known)} (known: {', '.join(known)})"
+        )
+
+
+def _positive(what: str, value: object) -> float:
+    good = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not good or not 0 < value < math.inf:  # type: ignore[operator]  # good says it is a number
+        raise FitError(f"{what} must be a number > 0, got {value!r}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _count(what: str, value: object) -> int:
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]  # TypeError is what we look for
+    except TypeError:
+        number = -1
+    if isinstance(value, bool) or number < 0:
+        raise FitError(f"{what} must be a number of requests >= 0, got {value!r}")
+    return number
+
+
+_WORDS = (*TARGETS, *ERRORS, *RHOS, "warmup", "unpaired")
+
+_BOTH = (Term("ttft"), Term("e2e"))
 
 LOSSES: Mapping[str, Loss] = MappingProxyType(
     {
-        loss.name: loss
-        for loss in (
-            Loss(
-                "original",
-                "s^2",
-                "mean of the mean squared errors of TTFT and E2E, matched by request",
-                _original,
-            ),
-            Loss(
-                "original-unpaired",
-                "s^2",
-                "an artefact, kept to show it: as 'original', but the simulated E2Es are taken in "
-                "order of completion (arrival + E2E) and compared with the measured ones in "
-                "request order, as the original experiment did; a perfect simulator scores far "
-                "from 0",
-                _original_unpaired,
-            ),
-        )
+        # mean of the mean squared errors of TTFT and E2E, matched by request
+        "original": Loss(_BOTH, errors="absolute"),
+        # the formula of the original experiment, which compared E2Es in order of completion with
+        # measured ones in request order: a perfect simulator scores far from 0
+        "original-unpaired": Loss(_BOTH, errors="absolute", unpaired=True),
+        # robust relative errors, the E2Es of most weight: predicts other loads best
+        "recipe": Loss((Term("ttft"), Term("e2e", weight=5.0)), rho="soft_l1", scale=0.05),
     }
 )
-"""The losses by name."""
+"""The losses that have a name."""

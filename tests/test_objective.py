@@ -1,6 +1,7 @@
-"""The losses and the objective.
+"""The named losses and the objective.
 
-Oracles: naive Python loops written from the definition; DESIGN's figure for a perfect simulator
+Oracles: naive Python loops written from the definition; central differences of the loss for its
+derivatives; DESIGN's figure for a perfect simulator
 under the mispaired formula (about 3.2 s^2) and the reference loss of the baseline (0.0040 s^2
 under the original semantics), both computed elsewhere.
 """
@@ -15,11 +16,12 @@ import numpy as np
 import pytest
 
 from pysimbind.config import SEMANTICS
-from pysimbind.errors import FitError, HandleError, ParameterError
+from pysimbind.errors import FitError, HandleError, InputError, ParameterError
 from pysimbind.experiment import Experiment, load_experiment
-from pysimbind.losses import LOSSES, Measured, find_loss
+from pysimbind.losses import LOSSES, Loss, Measured, find_loss
 from pysimbind.objective import Objective
 from pysimbind.parameters import NAMES
+from pysimbind.simulator import Simulator
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,9 @@ def test_a_request_that_never_finishes_costs_infinity(name: str) -> None:
     e2e[1, 4] = np.nan
     ttft[2, 2] = np.nan  # even where nothing was measured: the simulated server lost a request
     e2e[3, 0] = 1e200  # its square overflows
-    assert np.isinf(LOSSES[name](measured, ttft, e2e)).tolist() == [False, True, True, True]
+    losses = LOSSES[name](measured, ttft, e2e)
+    assert np.isinf(losses[:3]).tolist() == [False, True, True]
+    assert losses[3] > 1e100  # robust losses grow slowly, but never become small again
 
 
 def test_a_perfect_simulator_scores_0_matched_and_about_3_point_2_mispaired(
@@ -172,8 +176,11 @@ def test_batches_that_are_no_batches_are_refused(
         objective.batch(bad)
 
 
-def test_an_objective_survives_pickling(exp1: Experiment, candidates: np.ndarray) -> None:
-    with Objective(exp1, "original-unpaired") as objective:
+@pytest.mark.parametrize("loss", ["original-unpaired", "log,e2e.p99,ttft,huber:0.1,warmup:3"])
+def test_an_objective_survives_pickling(
+    exp1: Experiment, candidates: np.ndarray, loss: str
+) -> None:
+    with Objective(exp1, Loss.parse(loss)) as objective:
         copy = pickle.loads(pickle.dumps(objective))
         with copy:
             assert copy.batch(candidates).tolist() == objective.batch(candidates).tolist()
@@ -186,8 +193,109 @@ def test_a_closed_objective_says_so(exp1: Experiment) -> None:
         objective(exp1.baseline)
 
 
+# --- derivatives ---------------------------------------------------------------------------------
+
+COMPOSED = [
+    "original",
+    "recipe",
+    "log,ttft,tpot:2,huber:0.1,warmup:10",
+    "absolute,e2e.mean,ttft.p50,e2e.p99:3,tpot.p90",
+]
+
+
+# A server of which every term is large enough to be told from rounding.
+_COEFFS = [4e-4, 5e-5, 1e-5, 2e-4, 1e-6, 1e-7, 1e-7, 1e-5, 1e-8, 1e-8, 1e-6, 1e-8, 1e-6, 1e-5, 6e-3]
+FULL_SERVER = np.array([*_COEFFS, 100, 100, 500, 3000])
+
+
+def planted(exp1: Experiment) -> Experiment:
+    """Return the experiment with a simulation for its measurement: fits can be perfect there."""
+    assert exp1.baseline is not None
+    with Simulator(exp1.workload, exp1.config) as simulator:
+        ttft, e2e = simulator.run(exp1.baseline.vector * 1.05)
+    return dataclasses.replace(exp1, ttft=ttft, e2e=e2e)
+
+
+@pytest.mark.parametrize("loss", COMPOSED)
+@pytest.mark.parametrize("name", ["exp1_30rr", "vllm-cpu-sync-r3", "vllm-cpu-sync-r9", "planted"])
+def test_derivatives_are_those_of_differences(exp1: Experiment, name: str, loss: str) -> None:
+    """Wherever the order of events is the same on both sides."""
+    experiment = planted(exp1) if name == "planted" else load_experiment(name)
+    assert exp1.baseline is not None
+    x = FULL_SERVER if name.startswith("vllm-cpu") else exp1.baseline.vector
+    simulator = Simulator(experiment.workload, experiment.config)
+    with Objective(experiment, loss) as objective, simulator:
+        value, gradient = objective.value_and_grad(x)
+        jac = objective.jac(x)
+        assert value == objective(x)
+        assert objective.gradient(x).tobytes() == gradient.tobytes()
+        middle = simulator.run(x)
+        compared = 0
+        for j in range(len(NAMES)):
+            step = np.zeros(len(NAMES))
+            step[j] = 1e-6 * abs(x[j])
+            sides = x - step, x + step
+            if any(middle.order_changes(simulator.run(side)) for side in sides):
+                continue
+            compared += 1
+            down, up = (objective.residuals(side) for side in sides)
+            difference = (up - down) / (2 * step[j])
+            scale = np.abs(difference).max()
+            np.testing.assert_allclose(jac[:, j], difference, rtol=1e-3, atol=1e-4 * scale)
+            slope = (up @ up - down @ down) / (2 * step[j])
+            # a sum of terms of both signs: exact to a share of their sizes
+            sizes = 2 * np.abs(objective.residuals(x)) @ np.abs(jac[:, j])
+            assert gradient[j] == pytest.approx(slope, rel=1e-3, abs=1e-4 * sizes)
+        assert compared >= len(NAMES) // 2
+
+
+def test_aliases_have_the_same_derivatives(exp1: Experiment) -> None:
+    with Objective(exp1, "recipe") as objective:
+        column = dict(zip(NAMES, objective.jac(exp1.baseline).T, strict=True))
+    assert np.array_equal(column["schedule_time"], column["update_time"])
+    np.testing.assert_allclose(column["schedule_time"], 1e-6 * column["intercept"], rtol=1e-12)
+
+
+def test_requests_that_failed_have_no_residuals(exp1: Experiment) -> None:
+    e2e = exp1.e2e.copy()
+    e2e[[3, 50]] = np.nan
+    with Objective(dataclasses.replace(exp1, e2e=e2e)) as objective:
+        r, jac = objective.residuals(exp1.baseline), objective.jac(exp1.baseline)
+        assert r.shape == (198,)
+        assert jac.shape == (198, len(NAMES))
+        assert np.isfinite(jac).all()
+        assert r @ r == pytest.approx(objective(exp1.baseline), rel=1e-12)
+
+
+def test_where_the_loss_is_infinite_there_are_no_derivatives(exp1: Experiment) -> None:
+    assert exp1.baseline is not None
+    bad = {**exp1.baseline.as_dict(), "intercept": -0.1}
+    with Objective(exp1) as objective:
+        assert np.isposinf(objective.residuals(bad)).all()
+        assert np.isnan(objective.jac(bad)).all()
+        value, gradient = objective.value_and_grad(bad)
+        assert value == math.inf
+        assert np.isnan(gradient).all()
+        assert objective.nfev == 3
+        assert objective.infeasible == {"negative_step": 3}
+
+
+def test_bad_vectors_and_kinds_are_refused(exp1: Experiment) -> None:
+    with Objective(exp1) as objective:
+        for function in (objective.residuals, objective.jac, objective.gradient):
+            with pytest.raises(ParameterError, match="'num_prefills' is nan"):
+                function(np.r_[0, 0, 0, np.nan, np.zeros(15)])
+            with pytest.raises(ParameterError, match="shape"):
+                function(np.zeros(18))
+        with pytest.raises(InputError, match="did you mean 'exact'"):
+            objective.jac(exp1.baseline, kind="exct")
+
+
 @pytest.mark.parametrize("which", ["ttft", "e2e"])
 def test_nothing_measured_is_nothing_to_fit_to(exp1: Experiment, which: str) -> None:
     blank = dataclasses.replace(exp1, **{which: np.full(exp1.num_requests, np.nan)})
     with pytest.raises(FitError, match=f"'exp1_30rr' has no measured {which}"):
         Objective(blank)
+    other = {"ttft": "e2e", "e2e": "ttft"}[which]
+    with Objective(blank, other) as objective:
+        assert 0 < objective(exp1.baseline) < 1
