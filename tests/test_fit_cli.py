@@ -72,6 +72,17 @@ def test_every_option_reaches_the_fit(tmp_path: Path, capsys: pytest.CaptureFixt
     )
 
 
+def test_a_loss_is_composed_on_the_command_line(tmp_path: Path) -> None:
+    out = tmp_path / "r.json"
+    words = "relative,e2e:5,ttft:1,soft_l1:0.05,warmup:10"
+    options = ["--method", "lsq", "--loss", words, "--max-evals", "60", "--quiet"]
+    assert main([*options, "--out", str(out)]) == 0
+    result = FitResult.load(out)
+    assert result == fit("exp1_30rr", "lsq", loss=words, max_evals=60)
+    saved = json.loads(out.read_text())
+    assert (saved["loss"], saved["unit"]) == (result.loss, "rel^2")
+
+
 def test_semantics_replace_those_of_the_experiment(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +131,8 @@ BAD = [
     (["{tmp}/corrupt.json"], "corrupt.json: line 2, column 1: not valid JSON"),
     (["--method", "bayse"], "unknown method 'bayse'; did you mean 'bayes'?"),
     (["--loss", "mse"], "unknown loss 'mse'"),
+    (["--loss", "relative,e2"], "unknown word 'e2'; did you mean 'e2e'?"),
+    (["--method", "lsqr"], "unknown method 'lsqr'; did you mean 'lsq'?"),
     (["--bounds", "folow-up"], "unknown bounds 'folow-up'; did you mean 'follow-up'?"),
     (["--bounds", "{tmp}/corrupt.json"], "corrupt.json: line 2, column 1: not valid JSON"),
     (["--bounds", "{tmp}/short.json"], "missing: every name needs a value"),

@@ -81,6 +81,7 @@ def _with(key: str, value: Any) -> Any:
         (_with("params", {}), "missing"),
         (_with("config", {"max_seqs": 3}), "unknown server setting 'max_seqs'"),
         (_with("history", {"nfev": [1], "fun": []}), "a value is not what a saved fit holds"),
+        (_with("loss", "orignal"), "unknown loss 'orignal'; did you mean 'original'"),
         (_with("status", 77), "a value is not what a saved fit holds"),
     ],
 )
@@ -96,6 +97,17 @@ def test_files_that_are_no_saved_fit(
         FitResult.load(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_fit_saved_before_derivatives_were_counted_is_read(
+    quick: FitResult, tmp_path: Path
+) -> None:
+    path = tmp_path / "r.json"
+    quick.save(path)
+    saved = json.loads(path.read_text())
+    assert saved.pop("njev") == 0
+    path.write_text(json.dumps(saved))
+    assert FitResult.load(path) == quick
 
 
 def test_a_corrupt_file_names_line_and_column(tmp_path: Path) -> None:

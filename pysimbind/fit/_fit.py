@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import FitError
 from ..experiment import Experiment, load_experiment
+from ..losses import Loss
 from ..objective import Objective
 from ..parameters import OVERHEADS, Space
 from ._methods import Method, find_method
@@ -34,7 +35,7 @@ def fit(
     experiments: Experiments,
     method: str = "cmaes",
     *,
-    loss: str = "original",
+    loss: str | Loss = "original",
     bounds: Bounds | None = None,
     fixed: Fixed | None = None,
     max_evals: int | None = None,
@@ -45,14 +46,16 @@ def fit(
     """Search the parameters with the least loss on an experiment.
 
     ``experiments``: an ``Experiment``, the name of a bundled one, or a file (a sequence may hold
-    one of them). ``method``: a name of ``METHODS``. ``loss``: a name of ``losses.LOSSES``.
+    one of them). ``method``: a name of ``METHODS``. ``loss``: a ``Loss``, or a text that
+    ``Loss.parse`` reads.
     ``bounds``: the name of a box of the experiment, ``"default"``, a ``Space``, a mapping
     ``{name: [lower, upper]}`` or a JSON file of it; without it the experiment's ``"original"``
     box, or else ``"default"``. ``fixed``: names to hold, or name -> value (coefficients in
     seconds, overheads in microseconds); a name alone, or with None, is held at its baseline, moved
-    into the bounds, or without a baseline at the lower bound. Without ``fixed``, ``cmaes`` and
-    ``de`` hold ``schedule_time``, ``update_time`` and ``queue_overhead``, which change nothing
-    that others can't; ``()`` frees all. ``max_evals``, ``seed``: by default the method's own.
+    into the bounds, or without a baseline at the lower bound. Without ``fixed``, all methods
+    but ``bayes`` hold ``schedule_time``, ``update_time`` and ``queue_overhead``, which change
+    nothing that others can't; ``()`` frees all. ``max_evals``, ``seed``: by default the method's
+    own.
 
     The same arguments give the same result, bit for bit, unless ``max_time_s`` cuts it short.
     ``callback`` is called with a ``FitProgress`` after each batch; it ends the fit by raising
@@ -118,6 +121,7 @@ def _result(
         unit=objective.loss.unit,
         status=status,
         nfev=search.nfev,
+        njev=search.njev,
         nit=search.nit,
         experiment=experiment.name,
         config=experiment.config,

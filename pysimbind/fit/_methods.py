@@ -10,6 +10,8 @@ from ..errors import FitError, nearest
 from ._bayes import require_bayes, run_bayes
 from ._cmaes import require_cma, run_cmaes
 from ._de import require_de, run_de
+from ._lsq import run_lsq
+from ._scipy_local import require_minimize, run_lbfgsb, run_nelder_mead
 from ._search import Search
 
 
@@ -18,7 +20,7 @@ class Method:
     """A search method and its defaults.
 
     ``run`` searches with a seed: it returns when it has converged and else goes on until the
-    search ends it. ``require`` imports the library that it needs, and raises
+    search ends it. ``require`` imports the library that it needs, if any, and raises
     ``MissingExtraError`` where that is not installed.
     """
 
@@ -36,6 +38,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         for method in (
             Method("cmaes", run_cmaes, require_cma, max_evals=30_000),
             Method("de", run_de, require_de, max_evals=30_000),
+            Method("lsq", run_lsq, lambda: None, max_evals=10_000),
+            Method("lbfgsb", run_lbfgsb, require_minimize, max_evals=10_000),
+            Method("nelder-mead", run_nelder_mead, require_minimize, max_evals=30_000),
             # As the original: 5 + 100 points, random_state 1, all 19 parameters free.
             Method(
                 "bayes",
@@ -48,7 +53,11 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         )
     }
 )
-"""The methods by name: pycma's CMA-ES, scipy's differential evolution, Bayesian optimisation."""
+"""The methods by name.
+
+pycma's CMA-ES, scipy's differential evolution, our least squares with exact derivatives, scipy's
+L-BFGS-B and Nelder-Mead, Bayesian optimisation.
+"""
 
 
 def find_method(name: str) -> Method:

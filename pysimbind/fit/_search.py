@@ -81,6 +81,7 @@ class Search:
         self.free = np.flatnonzero(space.lower < space.upper)
         self.max_evals = max_evals
         self.nfev = 0
+        self.njev = 0
         self.nit = 0
         self.best: tuple[float, FloatArray] | None = None
         self._best_nfev = 0
@@ -106,22 +107,51 @@ class Search:
 
     def unit_batch(self, u: npt.ArrayLike) -> FloatArray:
         """Return the losses [N] at ``u`` [N, free], folded into the box."""
-        folded = (1 - np.cos(np.pi * np.asarray(u, dtype=np.float64))) / 2
-        cube = np.full((len(folded), len(NAMES)), 0.5)
-        cube[:, self.free] = folded
-        return self.batch(self.space.from_unit(cube))
+        return self.batch(self._fold(np.asarray(u, dtype=np.float64)))
+
+    def linearise(self, u: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+        """Return loss, residuals [M] and their derivatives [M, free] by ``u`` [free]; may end it.
+
+        It counts as one evaluation. Where the loss is infinite, so are the residuals.
+        """
+        x = self._fold(u[np.newaxis])
+        loss, r, jac = self._objective.linearise(x[0])
+        self.njev += 1
+        self._evaluated(x, np.array([loss]))
+        span = self.space.upper[self.free] - self.space.lower[self.free]
+        return loss, r, jac[:, self.free] * (span * np.pi / 2 * np.sin(np.pi * u))
+
+    def unit(self, x: FloatArray) -> FloatArray:
+        """Return the ``u`` [free] in [0, 1] of a vector [names], moved into the box."""
+        share = np.clip(self.space.to_unit(x)[self.free], 0, 1)
+        u: FloatArray = np.arccos(1 - 2 * share) / np.pi
+        return u
+
+    @property
+    def baseline(self) -> FloatArray | None:
+        """The parameters [names] known before, if any."""
+        baseline = self._objective.experiment.baseline
+        return None if baseline is None else baseline.vector
 
     def batch(self, candidates: FloatArray) -> FloatArray:
         """Return the losses [N] of ``candidates`` [N, names]; never exceeds the budgets."""
         candidates = candidates[: self.max_evals - self.nfev]
         loss = self._objective.batch(candidates)
+        self._evaluated(candidates, loss)
+        return loss
+
+    def _fold(self, u: FloatArray) -> FloatArray:
+        cube = np.full((len(u), len(NAMES)), 0.5)
+        cube[:, self.free] = (1 - np.cos(np.pi * u)) / 2
+        return self.space.from_unit(cube)
+
+    def _evaluated(self, candidates: FloatArray, loss: FloatArray) -> None:
         self._record(candidates, loss)
         self._report()
         if self.nfev >= self.max_evals:
             raise SearchEnd(FitStatus.EVALUATIONS)
         if self._max_time_s is not None and self.time_s >= self._max_time_s:
             raise SearchEnd(FitStatus.TIME)
-        return loss
 
     def _record(self, candidates: FloatArray, loss: FloatArray) -> None:
         i = int(np.argmin(loss))

@@ -94,7 +94,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="a box of the experiment, 'default', or a JSON file {name: [lower, upper]} "
         "(default: original where the experiment has it)",
     )
-    add("--loss", default="original", metavar="NAME", help=f"{', '.join(LOSSES)}")
+    add(
+        "--loss",
+        default="original",
+        metavar="LOSS",
+        help=f"{', '.join(LOSSES)}, or words as in 'relative,ttft,e2e:5,tpot.p99,soft_l1:0.05,"
+        "warmup:10' (default: original)",
+    )
     add(
         "--fixed",
         action="append",

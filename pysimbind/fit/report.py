@@ -53,9 +53,10 @@ def _mark(result: FitResult, name: str) -> str:
 
 def _remarks(result: FitResult) -> Iterable[str]:
     rate = result.nfev / result.time_s if result.time_s > 0 else math.inf
+    derivatives = f" ({result.njev:,} with derivatives)" if result.njev else ""
     yield (
-        f"{result.nfev:,} evaluations in {result.time_s:.2f} s ({rate:,.0f} per second), "
-        f"{result.nit:,} batches; {result.message}"
+        f"{result.nfev:,} evaluations{derivatives} in {result.time_s:.2f} s "
+        f"({rate:,.0f} per second), {result.nit:,} batches; {result.message}"
     )
     if result.infeasible:
         counts = ", ".join(f"{count:,} {name}" for name, count in sorted(result.infeasible.items()))

@@ -15,6 +15,7 @@ from .._jsonio import check_writable, read_json, write_json
 from ..config import ServerConfig
 from ..errors import FitError, InputError, nearest
 from ..experiment import Experiment
+from ..losses import find_loss
 from ..parameters import Parameters, Space
 from ..results import SimResult
 from ..simulator import Simulator
@@ -46,7 +47,8 @@ class FitResult:
     """The parameters found, in scipy's words (``x fun success status message nfev nit``).
 
     ``x`` [names] is the vector with the least loss ``fun`` (in ``unit``); ``params`` is the same
-    by name. ``nit`` counts batches of evaluations. ``fixed`` maps each held parameter to its
+    by name. ``njev`` of the ``nfev`` evaluations came with derivatives; ``nit`` counts batches
+    of evaluations. ``fixed`` maps each held parameter to its
     value, ``at_bound`` each free one at a bound to ``"lower"`` or ``"upper"``; ``infeasible``
     counts candidates that could not be simulated to their end, by outcome. ``history`` lists
     (evaluations, best loss) at each improvement. ``time_s`` is the duration of the search.
@@ -59,6 +61,7 @@ class FitResult:
     unit: str
     status: FitStatus
     nfev: int
+    njev: int
     nit: int
     experiment: str
     config: ServerConfig
@@ -152,6 +155,7 @@ class FitResult:
             "status": int(self.status),
             "message": self.message,
             "nfev": self.nfev,
+            "njev": self.njev,
             "nit": self.nit,
             "infeasible": dict(sorted(self.infeasible.items())),
             "params": self.params,
@@ -225,7 +229,9 @@ def _read_fields(obj: dict[str, Any]) -> FitResult:
     for key in obj:
         if key not in names and key not in _DERIVED:
             raise FitError(f"unknown key {key!r}{nearest(key, names)}")
+    obj = {"njev": 0, **obj}  # 0.1.0 knew no method with derivatives, and saved no count of them
     values = {name: obj[name] for name in names}
+    find_loss(values["loss"])
     rows = values["comparisons"]
     history = values["history"]
     values |= {
