@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from ._cli import leave
 from .cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(leave(main()))

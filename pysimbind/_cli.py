@@ -96,6 +96,13 @@ def interrupts() -> Iterator[Interrupts]:
         signal.signal(signal.SIGINT, before)
 
 
+def leave(code: int) -> int:
+    """Return the exit code; after a Ctrl-C, another one may not change it while Python ends."""
+    if code == EXIT_INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
+
+
 def print_report(text: str) -> None:
     """Print to standard output; raises ``OutputError`` if it cannot be written there."""
     try:

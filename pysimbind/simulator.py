@@ -92,7 +92,7 @@ class Simulator:
                 f"unknown kind of Jacobian {kind!r}, expected one of {', '.join(JACOBIANS)}"
                 + nearest(kind, JACOBIANS)
             )
-        coeffs, overheads = _split(params)
+        coeffs, overheads = _split(Parameters.of(params))  # which says what is not finite
         block, detail, jacobian = self._handle.run_jacobian(
             coeffs, overheads, self._engine, JACOBIANS[kind]
         )

@@ -97,6 +97,8 @@ def test_what_never_happened_has_no_derivative() -> None:
         assert np.isnan(ttft_jac).all(axis=1).tolist() == [False, True]
         with pytest.raises(InputError, match="did you mean 'exact'"):
             simulator.run_jacobian(BASELINE, kind="exct")
+        with pytest.raises(InputError, match="intercept"):
+            simulator.run_jacobian(np.where(np.array(NAMES) == "intercept", np.nan, 1.0))
 
 
 def poisson(rate: float, requests: int = 1500) -> Workload:

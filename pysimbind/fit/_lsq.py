@@ -1,4 +1,4 @@
-"""Least squares: Gauss-Newton steps with exact derivatives, damped by trying, from many starts.
+"""Least squares: Gauss-Newton steps with renewal derivatives, damped by trying, from many starts.
 
 Levenberg, "A method for the solution of certain non-linear problems in least squares", 1944. Each
 step is tried with a dozen dampings in one batch, since the loss has jumps that derivatives don't

@@ -55,7 +55,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 )
 """The methods by name.
 
-pycma's CMA-ES, scipy's differential evolution, our least squares with exact derivatives, scipy's
+pycma's CMA-ES, scipy's differential evolution, our least squares with derivatives, scipy's
 L-BFGS-B and Nelder-Mead, Bayesian optimisation.
 """
 

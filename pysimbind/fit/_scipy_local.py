@@ -20,7 +20,7 @@ def require_minimize() -> Any:
 
 
 def run_lbfgsb(search: Search, seed: int) -> None:
-    """Search with exact gradients until starts around the best help no more, or the search ends."""
+    """Search with gradients until starts around the best help no more, or the search ends."""
     minimize = require_minimize()
     worst = 0.0
 

@@ -112,10 +112,11 @@ class Search:
     def linearise(self, u: FloatArray) -> tuple[float, FloatArray, FloatArray]:
         """Return loss, residuals [M] and their derivatives [M, free] by ``u`` [free]; may end it.
 
-        It counts as one evaluation. Where the loss is infinite, so are the residuals.
+        It counts as one evaluation. Where the loss is infinite, so are the residuals. The
+        derivatives are of the kind "renewal": exact ones mislead on a server that is never idle.
         """
         x = self._fold(u[np.newaxis])
-        loss, r, jac = self._objective.linearise(x[0])
+        loss, r, jac = self._objective.linearise(x[0], "renewal")
         self.njev += 1
         self._evaluated(x, np.array([loss]))
         span = self.space.upper[self.free] - self.space.lower[self.free]
