@@ -102,7 +102,7 @@ class Simulator:
         """Simulate N candidates, params [N, 19], on ``workers`` threads (0: one a processor)."""
         matrix = _matrix(params, NAMES, "parameters")
         split = len(COEFFICIENTS)
-        return self._run_batch(matrix[:, :split], matrix[:, split:], workers)
+        return self._run_rows(matrix[:, :split], matrix[:, split:], workers)
 
     def close(self) -> None:
         """Free what the simulator holds; running it afterwards raises ``HandleError``."""
@@ -141,10 +141,17 @@ class Simulator:
             raise  # or else it was something else
 
     def _run_batch(self, coeffs: Any, overheads: Any, workers: int) -> BatchResult:
-        c = np.ascontiguousarray(_matrix(coeffs, COEFFICIENTS, "coeffs"))
-        o = np.ascontiguousarray(_matrix(overheads, OVERHEADS, "overheads"))
+        c = _matrix(coeffs, COEFFICIENTS, "coeffs")
+        o = _matrix(overheads, OVERHEADS, "overheads")
         if c.shape[0] != o.shape[0]:
             raise ParameterError(f"{c.shape[0]} rows of coeffs, but {o.shape[0]} of overheads")
+        return self._run_rows(c, o, workers)
+
+    def _run_rows(
+        self, coeffs: npt.NDArray[np.float64], overheads: npt.NDArray[np.float64], workers: int
+    ) -> BatchResult:
+        """Simulate candidates that have been checked."""
+        c, o = np.ascontiguousarray(coeffs), np.ascontiguousarray(overheads)
         if workers < 0:
             raise InputError(f"workers is {workers}: expected 0 (one a processor) or more")
         rows = c.shape[0]
@@ -262,9 +269,9 @@ def _matrix(values: npt.ArrayLike, names: tuple[str, ...], what: str) -> npt.NDA
         ) from None
     if matrix.ndim != 2 or matrix.shape[1] != len(names):
         raise ParameterError(f"{what} must have shape (N, {len(names)}), got {matrix.shape}")
-    bad = np.argwhere(~np.isfinite(matrix))
-    if bad.size:
-        row, column = bad[0]
+    finite = np.isfinite(matrix)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
         raise ParameterError(
             f"{what} row {row}: {names[column]} is {matrix[row, column]}, expected a finite number"
         )
