@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pysimbind import ServerConfig, SimResult, Simulator, Workload, load_experiment
+from pysimbind import Outcome, ServerConfig, SimResult, Simulator, Workload, load_experiment
 
 from .conftest import configs, workloads
 
@@ -91,10 +91,9 @@ def test_invariants(data: st.DataObject) -> None:
     if config.max_model_len is not None:
         asked = np.minimum(asked, config.max_model_len - workload.input_tokens)
     assert (result.generated_tokens[done] == asked[done]).all()
-    assert (result.preemptions.sum(), result.steps) == (
-        trace.preemptions.sum(),
-        np.count_nonzero(trace.decode_tokens + trace.prefill_tokens),
-    )
+    assert result.steps == np.count_nonzero(trace.decode_tokens + trace.prefill_tokens)
+    if result.outcome <= Outcome.UNFINISHED:  # or else a batch was composed and never ran
+        assert result.preemptions.sum() == trace.preemptions.sum()
     if config.num_gpu_blocks is not None:
         assert (trace.kv_blocks < config.num_gpu_blocks).all()
 

@@ -123,6 +123,15 @@ func (run *v1Leap) loop() bool {
 				}
 				continue
 			}
+			if run.rules.depth == 1 && run.partial == noRequest {
+				done, ok := run.admitWhole()
+				if !ok {
+					return false
+				}
+				if done {
+					continue
+				}
+			}
 			if run.compose() && run.composed-run.executed < int64(run.rules.depth) {
 				continue
 			}
@@ -216,10 +225,12 @@ func (run *v1Leap) leap() bool {
 	}
 	run.composed += k
 	run.executed += k
-	*run.batch(run.executed) = batch{decodes: decodes} // the one in flight, where there is one
-	if k == most {
+	switch {
+	case run.rules.depth > 1:
+		*run.batch(run.executed) = batch{decodes: decodes} // the one in flight
 		run.retire()
-		run.deliver(last + duration + run.over.token)
+	case k == most:
+		run.lastTokens(last + duration + run.over.token)
 	}
 	return true
 }
@@ -324,12 +335,18 @@ func (run *v1Leap) deliver(at float64) {
 	}
 }
 
-// release gives request i its last token, and its seat and blocks to others. before is how many
+// release completes request i and gives its blocks to others. before is how many
 // seats were taken before the first of this batch left.
 func (run *v1Leap) release(i int, at float64, before int64) {
 	if run.seats == before {
 		run.sampleKV()
 	}
+	run.held -= run.kv.held(run.input[i] + run.output[i] - 1)
+	run.complete(i, at)
+}
+
+// complete gives request i its last token, and its seat to others.
+func (run *v1Leap) complete(i int, at float64) {
 	run.r.E2E[i] = (at - run.sent[i]) / microsPerSecond
 	run.r.setLastStep(i, run.executed-1)
 	if run.grad != nil {
@@ -338,7 +355,6 @@ func (run *v1Leap) release(i int, at float64, before int64) {
 	if run.concurrency > 0 {
 		run.client.completed(at, run.grad)
 	}
-	run.held -= run.kv.held(run.input[i] + run.output[i] - 1)
 	run.seats--
 }
 
