@@ -13,15 +13,36 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from . import _vllm_args
 from ._jsonio import check_writable
-from .config import SEMANTICS
-from .errors import InputError, MissingExtraError, OutputError, PysimbindError, nearest
-from .experiment import Experiment
+from .config import FIELDS, FLAGS, SEMANTICS
+from .errors import (
+    ConfigError,
+    InputError,
+    MissingExtraError,
+    OutputError,
+    PysimbindError,
+    nearest,
+)
+from .experiment import Experiment, load_experiment
+from .formats import ARRIVALS
+
+_SETTABLE = tuple(name for name in FIELDS if name != "semantics")  # that has its own option
+_VLLM_NAMES = {"num_gpu_blocks_override": "num_gpu_blocks"}
+_READING = (
+    "server_log",
+    "server_args",
+    "arrivals",
+    "workload",
+    "columns",
+    "run",
+    "drop_warmup",
+)
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -139,11 +160,97 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
         metavar="EXPERIMENT",
         help="a bundled experiment or a measurement file (default: %(default)s)",
     )
+    add_semantics(parser)
+
+
+def add_semantics(parser: argparse.ArgumentParser) -> None:
+    """Add the semantics to simulate with."""
     parser.add_argument(
         "--semantics",
         metavar="NAME",
         help=f"{', '.join(SEMANTICS)} (default: the experiment's own)",
     )
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add the options that ``read_experiment`` reads: what a measurement file may not tell."""
+    group = parser.add_argument_group("reading a measurement file (docs/formats.md)")
+    add = group.add_argument
+    add("--server-log", metavar="FILE", help="the vLLM server's log: settings and KV blocks")
+    add(
+        "--server-args", metavar="TEXT", help="its command line, as in --server-args='vllm serve …'"
+    )
+    add("--arrivals", metavar="SPEC", help=f"draw the arrivals as the client did: {ARRIVALS}")
+    add("--workload", metavar="FILE", help="token counts, for files that have none")
+    add("--columns", metavar="MAP", help="columns of a table: arrival=NAME,ttft=NAME:ms,...")
+    add("--run", type=int, metavar="N", help="which of several runs in the file, from 1")
+    add(
+        "--drop-warmup", action="store_true", help="leave warm-up requests out, not just unmeasured"
+    )
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add ``--set``, which ``read_settings`` reads."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SETTING=VALUE",
+        help=f"change a server setting (repeat for more): {', '.join(_SETTABLE)}",
+    )
+
+
+def read_experiment(
+    args: argparse.Namespace, settings: Mapping[str, Any] | None = None
+) -> Experiment:
+    """Load what ``add_experiment`` and ``add_reading`` name.
+
+    ``settings`` win over all that is known of the server. Raises ``InputError`` where the options
+    name nothing good.
+    """
+    options = {name: getattr(args, name) for name in _READING}
+    return load_experiment(args.experiment, settings=settings or None, **options)
+
+
+def reading_inputs(args: argparse.Namespace) -> list[str | None]:
+    """Return the files that ``read_experiment`` reads, for ``check_outputs``."""
+    return [args.experiment, args.server_log, args.workload]
+
+
+def read_settings(assignments: Sequence[str]) -> dict[str, Any]:
+    """Read ``SETTING=VALUE`` words: numbers as vLLM takes them (2k), true, false, none."""
+    settings: dict[str, Any] = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        name = name.replace("-", "_")
+        name = _VLLM_NAMES.get(name, name)
+        if name == "semantics":
+            raise ConfigError(f"--set {text}: use --semantics {value}")
+        if name not in _SETTABLE:
+            raise ConfigError(f"--set: unknown server setting {name!r}{nearest(name, _SETTABLE)}")
+        if not equals:
+            raise ConfigError(f"--set {text}: a value is needed, {name}=VALUE")
+        try:
+            settings[name] = _value(name, value.strip())
+        except ConfigError as exc:
+            raise ConfigError(f"--set {text}: {exc}") from exc
+    return settings
+
+
+def _value(name: str, text: str) -> Any:
+    if text.lower() == "none":
+        return None
+    if name == "horizon_s":
+        try:
+            return float(text)
+        except ValueError:
+            raise ConfigError("expected a number of seconds, or none") from None
+    if name in FLAGS:
+        if text.lower() not in ("true", "false"):
+            raise ConfigError("expected true or false")
+        return text.lower() == "true"
+    flag = "num-gpu-blocks-override" if name == "num_gpu_blocks" else name.replace("_", "-")
+    return _vllm_args.parse([f"--{flag}={text}"])[name]
 
 
 def with_semantics(experiment: Experiment, semantics: str | None) -> Experiment:

@@ -9,10 +9,36 @@ import os
 import secrets
 import tempfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError, OutputError
+
+_DECODER = json.JSONDecoder()
+
+
+def read_bytes(path: str | os.PathLike[str], error: type[InputError]) -> bytes:
+    """Return what a file holds, decompressed where its name ends in ``.gz``.
+
+    Raises ``error``, naming the file, where it cannot be read.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if path.suffix == ".gz" else data
+    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
+        raise error(f"{path}: not a complete gzip file ({exc})") from exc
+    except OSError as exc:
+        raise error(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+
+
+def decode_text(data: bytes, where: str, error: type[InputError]) -> str:
+    """Decode UTF-8, with or without a byte order mark; raise ``error`` for anything else."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise error(f"{where}: not a text file in UTF-8 (byte {exc.start})") from exc
 
 
 def read_json(path: str | os.PathLike[str], error: type[InputError]) -> Any:
@@ -20,23 +46,25 @@ def read_json(path: str | os.PathLike[str], error: type[InputError]) -> Any:
 
     Raises ``error`` with the file, and the line and column of a syntax error.
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-    except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
-        raise error(f"{path}: not a complete gzip file ({exc})") from exc
-    except UnicodeDecodeError as exc:
-        raise error(f"{path}: not a text file in UTF-8 (byte {exc.start})") from exc
-    except OSError as exc:
-        raise error(f"{path}: cannot be read: {exc.strerror or exc}") from exc
-    return parse_json(text, str(path), error)
+    return parse_json(decode_text(read_bytes(path, error), str(path), error), str(path), error)
 
 
 def parse_json(text: str, where: str, error: type[InputError]) -> Any:
     """Parse ``text``; raise ``error`` naming ``where``, line and column of a syntax error."""
-    try:
+    with _syntax_errors(where, error):
         return json.loads(text)
+
+
+def parse_json_at(text: str, at: int, where: str, error: type[InputError]) -> tuple[Any, int]:
+    """Parse the JSON document that begins at ``text[at]``; return it and where it ends."""
+    with _syntax_errors(where, error):
+        return _DECODER.raw_decode(text, at)
+
+
+@contextlib.contextmanager
+def _syntax_errors(where: str, error: type[InputError]) -> Iterator[None]:
+    try:
+        yield
     except json.JSONDecodeError as exc:
         mend = ""
         if exc.msg == "Extra data":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import sys
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ._jsonio import parse_json, read_json, write_json
+from ._jsonio import write_json
 from .config import ServerConfig
 from .errors import ExperimentError, nearest
 from .parameters import NAMES, Parameters, Space
@@ -174,25 +173,30 @@ def experiment_names() -> tuple[str, ...]:
 
 
 def load_experiment(
-    name_or_path: str | os.PathLike[str], config: ServerConfig | None = None
+    name_or_path: str | os.PathLike[str], config: ServerConfig | None = None, **options: Any
 ) -> Experiment:
     """Return a bundled experiment by name, or read one from a measurement file.
 
     The file's format is recognised by its content (see ``pysimbind.formats``). ``config``
     replaces the server settings of the experiment, or supplies them where the format has none.
-    Raises ``ExperimentError`` for an unknown name or a file that cannot be read as an experiment.
+    ``options`` tell what the file does not: ``settings``, ``server_log``, ``server_args``,
+    ``arrivals``, ``workload``, ``columns``, ``run``, ``drop_warmup``
+    (``help(pysimbind.formats.ReadOptions)``). Raises ``ExperimentError`` for an unknown name, a
+    file that cannot be read as an experiment, and an option that has no effect on it.
     """
+    from .formats import ReadOptions, Source, read_experiment, reconfigure  # they need this class
+
+    reading = ReadOptions.of(config=config, **options)
     bundled = _bundled()
     if isinstance(name_or_path, str) and name_or_path in bundled:
-        experiment = _load_bundled(name_or_path)
-        return experiment if config is None else dataclasses.replace(experiment, config=config)
+        return reconfigure(_load_bundled(name_or_path), reading, name_or_path)
     path = Path(name_or_path)
     if not path.exists() and isinstance(name_or_path, str) and _is_name(name_or_path):
         raise ExperimentError(
             f"unknown experiment {name_or_path!r}{nearest(name_or_path, bundled)} "
             f"(bundled: {', '.join(experiment_names())}; or give a file)"
         )
-    return _read(read_json(path, ExperimentError), str(path), config)
+    return read_experiment(Source.open(path), reading)
 
 
 def _is_name(text: str) -> bool:
@@ -209,18 +213,9 @@ def _bundled() -> dict[str, Traversable]:
 
 @functools.cache
 def _load_bundled(name: str) -> Experiment:
-    text = _bundled()[name].read_text(encoding="utf-8")
-    return _read(parse_json(text, name, ExperimentError), name, None)
+    from .formats import ReadOptions, Source, read_experiment  # here: they need this class
 
-
-def _read(obj: object, where: str, config: ServerConfig | None) -> Experiment:
-    from .formats import FORMATS  # here: the formats need Experiment
-
-    for each in FORMATS:
-        if each.detect(obj):
-            return each.read(obj, where, config)
-    known = ", ".join(each.name for each in FORMATS)
-    raise ExperimentError(f"{where}: not a measurement file of a known format ({known})")
+    return read_experiment(Source(_bundled()[name].read_bytes(), name), ReadOptions())
 
 
 def _latencies(name: str, values: npt.ArrayLike, requests: int) -> FloatArray:

@@ -8,13 +8,14 @@ variance of a gamma distribution.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pysimbind.arrivals import arrival_deltas_us, sequential_arrivals
+from pysimbind.arrivals import arrival_deltas_us, rescaled_arrivals, sequential_arrivals
 from pysimbind.errors import WorkloadError
 from pysimbind.experiment import load_experiment
 
@@ -96,3 +97,23 @@ def test_all_at_once() -> None:
 def test_bad_arguments(function: Any, change: dict[str, Any], message: str) -> None:
     with pytest.raises(WorkloadError, match=message):
         function(**{"num_prompts": 3, "request_rate": 1.0, **change})
+
+
+def test_rescaled_arrivals_are_those_of_a_recent_client(shared: Path) -> None:
+    """Real start times of vLLM 0.32: a client is late by a millisecond, rarely by more."""
+    for name, seed in (("Q_sync_r3", 42), ("Q_async_r4", 42), ("Q_sync_r9_s43", 43)):
+        recorded = json.loads((shared / f"data/vllm_cpu/{name}.json").read_text())
+        sent = np.array(recorded["start_times"])
+        intended = rescaled_arrivals(sent.size, recorded["request_rate"], seed=seed)
+        lateness = sent - intended
+        assert np.median(lateness - lateness.min()) < 0.01
+
+
+def test_rescaled_arrivals_end_at_n_over_rate() -> None:
+    """The gaps are those of the sequential client, each stretched alike."""
+    arrivals = rescaled_arrivals(50, 4.0, burstiness=0.7, seed=9)
+    assert arrivals[-1] == pytest.approx(50 / 4.0)
+    gaps = np.diff(arrivals, prepend=0.0)
+    sequential = np.diff(sequential_arrivals(51, 4.0, burstiness=0.7, seed=9))
+    np.testing.assert_allclose(gaps / sequential, gaps[0] / sequential[0])
+    assert rescaled_arrivals(3, math.inf).tolist() == [0, 0, 0]

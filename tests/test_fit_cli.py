@@ -240,10 +240,10 @@ def test_ctrl_c_twice_saves_and_reports_the_best_so_far(tmp_path: Path) -> None:
 def test_ctrl_c_before_the_fit_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(name: str) -> None:
+    def interrupted(*given: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load_experiment", interrupted)
+    monkeypatch.setattr(cli, "read_experiment", interrupted)
     assert main([]) == 130
     assert capsys.readouterr().err.count("\n") == 1
 

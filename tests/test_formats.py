@@ -14,10 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pysimbind.arrivals import rescaled_arrivals, sequential_arrivals
 from pysimbind.config import ServerConfig
 from pysimbind.errors import ExperimentError
 from pysimbind.experiment import Experiment, load_experiment
-from pysimbind.formats import FORMATS, canonical
+from pysimbind.formats import (
+    FORMATS,
+    ReadOptions,
+    Source,
+    canonical,
+    format_of,
+    read_experiment,
+)
 from pysimbind.parameters import NAMES
 
 MINIATURE = Path(__file__).parent / "data/vllm_bench_detailed.json"
@@ -88,7 +96,7 @@ def test_canonical_optional_parts(tmp_path: Path) -> None:
     assert (experiment.baseline, experiment.trials) == (None, None)
     assert (dict(experiment.bounds), dict(experiment.provenance)) == ({}, {})
     assert experiment.caveat == ""
-    assert canonical.read(canonical.to_json(experiment), "again", None) == experiment
+    assert canonical.from_json(canonical.to_json(experiment), "again") == experiment
 
 
 @pytest.mark.parametrize(("value", "limit"), [(..., None), (None, None), (3, 3)])
@@ -100,7 +108,7 @@ def test_canonical_max_concurrency(tmp_path: Path, value: object, limit: int | N
     assert experiment.workload.max_concurrency == limit
     again = canonical.to_json(experiment)
     assert again["workload"].get("max_concurrency") == limit
-    assert canonical.read(again, "again", None) == experiment
+    assert canonical.from_json(again, "again") == experiment
 
 
 @pytest.mark.parametrize(
@@ -246,7 +254,10 @@ def test_vllm_bench_old_files_have_no_errors_key(tmp_path: Path) -> None:
             ),
             "only the summary of a benchmark.*--save-detailed",
         ),
-        ({"start_times": ...}, "start_times: missing, so no arrivals; with a newer vLLM"),
+        (
+            {"start_times": ...},
+            "start_times: missing, so no arrivals: give arrivals=seed=S,rate=R.*, or run `vllm",
+        ),
         ({"input_lens": ...}, "input_lens: missing; run"),
         ({"output_lens": ...}, "output_lens: missing; run"),
         ({"itls": ...}, "itls: missing, so no end-to-end latencies"),
@@ -293,11 +304,102 @@ def test_the_gaps_of_real_results_add_up_to_the_latencies(shared: Path, tmp_path
     np.testing.assert_allclose(load(tmp_path, raw).e2e, with_latencies, atol=2e-3)
 
 
-@pytest.mark.parametrize("example", [canonical_example(), miniature()])
-def test_one_format_claims_a_file(example: dict[str, Any]) -> None:
-    assert sum(each.detect(example) for each in FORMATS) == 1
+def test_vllm_bench_draws_arrivals_where_there_are_none(tmp_path: Path) -> None:
+    """The client's generators; a limited client's intended times are limited when replayed."""
+    obj = edited(miniature(), "start_times", ...)
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps(obj))
+    drawn = load_experiment(path, arrivals="seed=3")  # rate and burstiness are in the file
+    assert drawn.workload.arrival_s.tolist() == sequential_arrivals(5, 4.0, seed=3).tolist()
+    assert drawn.workload.input_tokens.tolist() == [10, 20, 30, 40, 50]
+    np.testing.assert_array_equal(drawn.ttft, [0.5, 0.25, NAN, 0.125, NAN])
+    assert drawn.workload.max_concurrency is None
+    assert "sequential generator, seed 3, rate 4/s" in drawn.provenance["arrivals"]
+    path.write_text(json.dumps(obj | {"max_concurrency": 2}))
+    text = "seed=3, rate=8, burstiness=0.5, generator=rescaled"
+    rescaled = load_experiment(path, arrivals=text).workload
+    expected = rescaled_arrivals(5, 8.0, burstiness=0.5, seed=3)
+    np.testing.assert_allclose(rescaled.arrival_s, expected - expected[0], atol=1e-12)
+    assert rescaled.max_concurrency == 2
 
 
-@pytest.mark.parametrize("obj", [None, 3, "text", [], {}, {"ttfts": []}])
-def test_no_format_claims_anything_else(obj: object) -> None:
-    assert not any(each.detect(obj) for each in FORMATS)
+@pytest.mark.parametrize(
+    ("arrivals", "message"),
+    [
+        ("rate=2", "arrivals=rate=2: seed is missing"),
+        ("seed=1,speed=2", "unknown key 'speed'; did you mean 'seed'"),
+        ("seed=1,seed=2", "seed is given twice"),
+        ("seed=x", "seed must be a number, got 'x'"),
+        ("seed=1,rate=-2", "request_rate must be a number > 0"),
+        ("seed=1,generator=rescale", "unknown generator 'rescale'; did you mean 'rescaled'"),
+    ],
+)
+def test_bad_arrivals(tmp_path: Path, arrivals: str, message: str) -> None:
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps(edited(miniature(), "start_times", ...)))
+    with pytest.raises(ExperimentError, match=message) as caught:
+        load_experiment(path, arrivals=arrivals)
+    assert str(caught.value).startswith(f"{path}: arrivals=")
+
+
+def test_options_without_effect_are_refused() -> None:
+    with pytest.raises(ExperimentError, match="start_times in the file tell the arrivals"):
+        load_experiment(MINIATURE, arrivals="seed=1")
+    with pytest.raises(ExperimentError, match="columns has no effect on files of this format"):
+        load_experiment(MINIATURE, columns="ttft=x")
+    with pytest.raises(ExperimentError, match=r"run has no effect .* for: SGLang bench_serving, G"):
+        load_experiment("exp1_30rr", run=1)
+    with pytest.raises(ExperimentError, match="server_args was given, but config replaces all"):
+        load_experiment(MINIATURE, ServerConfig(), server_args="--max-num-seqs 3")
+    with pytest.raises(ExperimentError, match="unknown option 'arrival'; did you mean 'arrivals'"):
+        load_experiment(MINIATURE, arrival="seed=1")
+
+
+def test_settings_of_the_server_are_merged_and_cited(tmp_path: Path) -> None:
+    """settings > server_args > server_log > the file."""
+    log = tmp_path / "vllm.log"
+    log.write_text("GPU KV cache size: 3,200 tokens\nnon-default args: {'max_num_seqs': 5}\n")
+    experiment = load_experiment(
+        MINIATURE,
+        server_log=log,
+        server_args="vllm serve M --max-num-seqs 6 --block-size 32 --watermark 0.1",
+        settings={"watermark": 0.2},
+    )
+    assert experiment.config == ServerConfig(
+        max_num_seqs=6, block_size=32, num_gpu_blocks=100, watermark=0.2
+    )
+    report = experiment.provenance["server"]
+    assert report["sources"] == {
+        "max_num_seqs": "server_args",
+        "block_size": "server_args",
+        "watermark": "settings",
+        "num_gpu_blocks": "vllm.log: 3200 tokens in blocks of 32",
+    }
+    assert report["assumed"]["max_num_batched_tokens"] == 2048
+    assert "max_num_batched_tokens=2048" in experiment.provenance["config"]
+    with pytest.raises(ExperimentError, match="settings: unknown server setting 'seqs'"):
+        load_experiment(MINIATURE, settings={"seqs": 3})
+    bundled = load_experiment("exp1_30rr", settings={"max_num_seqs": 3})
+    assert bundled.config == load_experiment("exp1_30rr").config.replace(max_num_seqs=3)
+    assert bundled.provenance["server"]["sources"]["max_num_seqs"] == "settings"
+
+
+def test_one_format_claims_a_file(tmp_path: Path) -> None:
+    """Other formats may, but come later: a benchmark's file has SGLang's keys or vLLM's."""
+    for name, text in (
+        ("pysimbind experiment", json.dumps(canonical_example())),
+        ("vllm bench serve --save-detailed", MINIATURE.read_text()),
+    ):
+        source = Source(text.encode(), "file.json")
+        assert [each.name for each in FORMATS if each.detect(source)] == [name]
+
+
+ODD = [b"", b"\0\1", b"null", b"3", b'"text"', b"[]", b"{}", b"[{]", b'{"ttfts": []}', b"\xff\xfe"]
+ODD += [b"word\nword\n", b"1,2\n3,4\n", b"a,b\n1\n", b"[" * 99_999, b"{" + b"1" * 5000]
+
+
+@pytest.mark.parametrize("data", ODD)
+def test_no_format_claims_anything_else(data: bytes) -> None:
+    assert format_of(Source(data, "file")) is None
+    with pytest.raises(ExperimentError, match=r"^file: "):
+        read_experiment(Source(data, "file"), ReadOptions())

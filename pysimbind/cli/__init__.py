@@ -9,11 +9,12 @@ from types import MappingProxyType
 from .._cli import Command, Parser, guarded
 from ..errors import InputError, nearest
 from ..fit.cli import COMMAND as FIT
+from .convert import COMMAND as CONVERT
 from .experiments import COMMAND as EXPERIMENTS
 from .simulate import COMMAND as SIMULATE
 
 COMMANDS: Mapping[str, Command] = MappingProxyType(
-    {command.name: command for command in (SIMULATE, FIT, EXPERIMENTS)}
+    {command.name: command for command in (SIMULATE, FIT, CONVERT, EXPERIMENTS)}
 )
 """The commands by name."""
 

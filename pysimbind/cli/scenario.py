@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from .. import _vllm_args
-from .._cli import add_experiment, with_semantics
+from .._cli import (
+    add_experiment,
+    add_reading,
+    add_settings,
+    read_experiment,
+    read_settings,
+    with_semantics,
+)
 from .._jsonio import read_json
-from ..config import FIELDS, FLAGS, ServerConfig
-from ..errors import ConfigError, InputError, ParameterError, nearest
-from ..experiment import Experiment, load_experiment
+from ..config import FIELDS, ServerConfig
+from ..errors import InputError, ParameterError
+from ..experiment import Experiment
 from ..fit.result import SCHEMA as FIT_SCHEMA
 from ..fit.result import FitResult
 from ..parameters import Parameters
-
-_SETTABLE = tuple(name for name in FIELDS if name != "semantics")  # that has its own option
-_VLLM_NAMES = {"num_gpu_blocks_override": "num_gpu_blocks"}
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,11 @@ class Scenario:
 def add_scenario(parser: argparse.ArgumentParser) -> None:
     """Add the options that ``make_scenario`` reads."""
     add_experiment(parser)
+    add_reading(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--params", metavar="FILE", help="parameters: a JSON file {name: value}")
     which.add_argument("--fit", metavar="FILE", help="parameters: a saved fit (fit --out FILE)")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SETTING=VALUE",
-        help=f"change a server setting (repeat for more): {', '.join(_SETTABLE)}",
-    )
+    add_settings(parser)
     parser.add_argument(
         "--max-concurrency",
         type=int,
@@ -55,7 +51,7 @@ def add_scenario(parser: argparse.ArgumentParser) -> None:
 
 def make_scenario(args: argparse.Namespace) -> Scenario:
     """Load and change what the options name; raises ``InputError`` where they name nothing good."""
-    given = load_experiment(args.experiment)
+    given = read_experiment(args)
     experiment = with_semantics(given, args.semantics)
     config = experiment.config.replace(**read_settings(args.set))
     workload = experiment.workload
@@ -64,42 +60,6 @@ def make_scenario(args: argparse.Namespace) -> Scenario:
     experiment = dataclasses.replace(experiment, config=config, workload=workload)
     params, source, notes = _parameters(args, experiment)
     return Scenario(experiment, params, source, (*_changes(given, experiment), *notes))
-
-
-def read_settings(assignments: Sequence[str]) -> dict[str, Any]:
-    """Read ``SETTING=VALUE`` words: numbers as vLLM takes them (2k), true, false, none."""
-    settings: dict[str, Any] = {}
-    for text in assignments:
-        name, equals, value = text.partition("=")
-        name = name.replace("-", "_")
-        name = _VLLM_NAMES.get(name, name)
-        if name == "semantics":
-            raise ConfigError(f"--set {text}: use --semantics {value}")
-        if name not in _SETTABLE:
-            raise ConfigError(f"--set: unknown server setting {name!r}{nearest(name, _SETTABLE)}")
-        if not equals:
-            raise ConfigError(f"--set {text}: a value is needed, {name}=VALUE")
-        try:
-            settings[name] = _value(name, value.strip())
-        except ConfigError as exc:
-            raise ConfigError(f"--set {text}: {exc}") from exc
-    return settings
-
-
-def _value(name: str, text: str) -> Any:
-    if text.lower() == "none":
-        return None
-    if name == "horizon_s":
-        try:
-            return float(text)
-        except ValueError:
-            raise ConfigError("expected a number of seconds, or none") from None
-    if name in FLAGS:
-        if text.lower() not in ("true", "false"):
-            raise ConfigError("expected true or false")
-        return text.lower() == "true"
-    flag = "num-gpu-blocks-override" if name == "num_gpu_blocks" else name.replace("_", "-")
-    return _vllm_args.parse([f"--{flag}={text}"])[name]
 
 
 def _changes(given: Experiment, changed: Experiment) -> list[str]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 
 from .. import plots
-from .._cli import EXIT_FAILED, EXIT_OK, Command, check_outputs, print_report
+from .._cli import (
+    EXIT_FAILED,
+    EXIT_OK,
+    Command,
+    check_outputs,
+    print_report,
+    reading_inputs,
+)
 from ..chrome_trace import save_chrome_trace
 from ..experiment import experiment_names
 from ..results import Outcome, SimResult
@@ -42,7 +49,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
-    check_outputs([args.out, args.trace, args.plot], [args.experiment, args.params, args.fit])
+    check_outputs([args.out, args.trace, args.plot], [*reading_inputs(args), args.params, args.fit])
     if args.out is not None:
         check_ending(args.out)
     if args.plot is not None:

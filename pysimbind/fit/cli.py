@@ -16,14 +16,19 @@ from .._cli import (
     Command,
     Parser,
     add_experiment,
+    add_reading,
+    add_settings,
     check_outputs,
     guarded,
     interrupts,
     print_report,
+    read_experiment,
+    read_settings,
+    reading_inputs,
     with_semantics,
 )
 from ..errors import FitError
-from ..experiment import experiment_names, load_experiment
+from ..experiment import experiment_names
 from ..losses import LOSSES
 from ._fit import fit
 from ._methods import METHODS
@@ -44,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    check_outputs([args.out], [args.experiment, args.bounds])
-    experiment = with_semantics(load_experiment(args.experiment), args.semantics)
+    check_outputs([args.out], [*reading_inputs(args), args.bounds])
+    experiment = with_semantics(read_experiment(args, read_settings(args.set)), args.semantics)
     with interrupts() as ctrl_c:
         progress = None if args.quiet or sys.stderr is None else ProgressLine()
 
@@ -81,6 +86,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.description = "Fit the simulator's parameters to a measured run."
     parser.epilog = f"bundled experiments: {', '.join(experiment_names())}"
     add_experiment(parser)
+    add_reading(parser)
+    add_settings(parser)
     add = parser.add_argument
     add("--method", default="cmaes", metavar="NAME", help=f"{', '.join(METHODS)} (default: cmaes)")
     budgets = ", ".join(f"{m.name} {m.max_evals:,}" for m in METHODS.values())

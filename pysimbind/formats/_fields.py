@@ -49,6 +49,21 @@ class Fields:
             raise self.error(key, f"must be a string, got {value!r:.40}")
         return value
 
+    def child(self, key: str) -> Fields:
+        """Return the JSON object at ``key``, which must be there."""
+        return Fields(self.get(key), self.where, f"{self.at}{'.' if self.at else ''}{key}")
+
+    def number(self, key: str) -> float:
+        """Return the number at ``key``; NaN for null or no such key."""
+        value = self.obj.get(key)
+        if not (value is None or _is_finite(value)):
+            raise self.error(key, f"must be a finite number, got {value!r:.40}")
+        return math.nan if value is None else float(value)
+
+    def count(self, key: str) -> int:
+        """Return the token count at ``key``, which must be there: an integer >= 0."""
+        return self._count(key, self.get(key))
+
     def items(self, key: str, length: int | None = None) -> list[Any]:
         """Return the list at ``key``; ``length``: how many items it must have."""
         value = self.get(key)
@@ -75,10 +90,12 @@ class Fields:
     def integers(self, key: str, length: int | None = None) -> npt.NDArray[np.int64]:
         """Return a list of token counts: integers >= 0."""
         values = self.items(key, length)
-        for i, value in enumerate(values):
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-                raise self.error(f"{key}[{i}]", f"must be an integer >= 0, got {value!r:.40}")
-        return np.array(values, dtype=np.int64)
+        return np.array([self._count(f"{key}[{i}]", v) for i, v in enumerate(values)], np.int64)
+
+    def _count(self, key: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+            raise self.error(key, f"must be an integer >= 0, got {value!r:.40}")
+        return value
 
     def _array(self, key: str, values: list[Any], missing: bool = False) -> npt.NDArray[np.float64]:
         for i, value in enumerate(values):

@@ -21,11 +21,12 @@
      "trials": {"note": text, "parameters": [names], "x": [T rows], "loss": [T]},  optional
      "provenance": {...}}                        optional: anything
 
-Any other key is an error.
+Any other key is an error. Options that tell of the server win over ``config``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -35,12 +36,16 @@ import numpy.typing as npt
 from ..config import ServerConfig
 from ..experiment import Experiment, Trials
 from ..parameters import NAMES, Parameters, Space
+from ..server_settings import Known
 from ..workload import Ragged, Workload
 from ._fields import Fields, located
+from ._options import ReadOptions
+from ._source import Source
 
 SCHEMA = "pysimbind-experiment"
 VERSION = 1
 
+_OWN = "the experiment"  # cited for settings that its provenance says nothing of
 _TOP = (
     "schema",
     "version",
@@ -65,22 +70,55 @@ _WORKLOAD = (
 )
 
 
-def detect(obj: object) -> bool:
-    """Tell whether parsed JSON is an experiment file of this package, whatever its version."""
-    return isinstance(obj, dict) and obj.get("schema") == SCHEMA
+def detect(source: Source) -> bool:
+    """Tell whether a file is an experiment file of this package, whatever its version."""
+    return isinstance(source.first, dict) and source.first.get("schema") == SCHEMA
 
 
-def read(obj: object, where: str, config: ServerConfig | None) -> Experiment:
-    """Make the experiment of parsed JSON; ``ExperimentError`` names the file and the key."""
+def read(source: Source, options: ReadOptions) -> Experiment:
+    """Make the experiment; ``ExperimentError`` names the file and the key."""
+    return configured(from_json(source.document(), source.where), options, source.where)
+
+
+def configured(experiment: Experiment, options: ReadOptions, where: str) -> Experiment:
+    """Return the experiment on the server that the options tell, itself where they tell none.
+
+    What its provenance says of settings that stay as they are is kept.
+    """
+    if not options.given():
+        return experiment
+    before = experiment.provenance.get("server")
+    before = before if isinstance(before, dict) else {}
+    known = experiment.config.as_dict()
+    for name in before.get("assumed", {}):
+        known.pop(name, None)
+    told = Known(_OWN, known, vllm_version=before.get("vllm_version"))
+    config, notes = options.server(where, [told])
+    sources = notes["server"]["sources"]
+    for name, source in before.get("sources", {}).items():
+        if sources.get(name) == _OWN:
+            sources[name] = source
+    provenance = {k: v for k, v in experiment.provenance.items() if k != "config"}
+    return dataclasses.replace(experiment, config=config, provenance=provenance | notes)
+
+
+def from_json(obj: object, where: str) -> Experiment:
+    """Make the experiment of parsed JSON, ``where`` naming it in errors."""
     top = Fields(obj, where, known=_TOP)
     if top.get("version") != VERSION:
         raise top.error("version", f"is {top.get('version')!r}, this release reads {VERSION}")
     with located(where):
-        return _experiment(top, config)
+        return _experiment(top)
+
+
+def read_workload(obj: object, where: str) -> Workload:
+    """Make the workload of parsed JSON with the keys of ``workload`` above."""
+    with located(where):
+        return _workload(Fields(obj, where, known=_WORKLOAD))
 
 
 def to_json(experiment: Experiment) -> dict[str, Any]:
-    """Return the experiment as JSON values; ``read`` makes an equal one of them."""
+    """Return the experiment as JSON values; ``from_json`` makes an equal one of them."""
     obj: dict[str, Any] = {
         "schema": SCHEMA,
         "version": VERSION,
@@ -109,9 +147,9 @@ def to_json(experiment: Experiment) -> dict[str, Any]:
     return obj
 
 
-def _experiment(top: Fields, config: ServerConfig | None) -> Experiment:
+def _experiment(top: Fields) -> Experiment:
     obj, where = top.obj, top.where
-    own = ServerConfig.from_mapping(top.get("config"))
+    config = ServerConfig.from_mapping(top.get("config"))
     workload = _workload(Fields(top.get("workload"), where, "workload", _WORKLOAD))
     measured = Fields(top.get("measured"), where, "measured", ("ttft_s", "e2e_s"))
     sources = Fields(
@@ -122,7 +160,7 @@ def _experiment(top: Fields, config: ServerConfig | None) -> Experiment:
     return Experiment(
         name=top.text("name"),
         workload=workload,
-        config=config or own,
+        config=config,
         ttft=measured.numbers("ttft_s", len(workload), missing=True),
         e2e=measured.numbers("e2e_s", len(workload), missing=True),
         input_source=_source(sources, "input_tokens", len(workload)),
@@ -189,9 +227,9 @@ def _workload_json(workload: Workload) -> dict[str, Any]:
         "output_tokens": workload.output_tokens.tolist(),
     }
     if workload.prompt_ids is not None:
-        obj["prompt_token_ids"] = _lists(workload.prompt_ids)
+        obj["prompt_token_ids"] = lists(workload.prompt_ids)
     if workload.output_ids is not None:
-        obj["output_token_ids"] = _lists(workload.output_ids)
+        obj["output_token_ids"] = lists(workload.output_ids)
     if workload.max_concurrency is not None:
         obj["max_concurrency"] = workload.max_concurrency
     if not workload.strict:
@@ -199,7 +237,8 @@ def _workload_json(workload: Workload) -> dict[str, Any]:
     return obj
 
 
-def _lists(ragged: Ragged) -> list[list[int]]:
+def lists(ragged: Ragged) -> list[list[int]]:
+    """Return the token ids of each request as a list."""
     flat, offsets = ragged
     return [flat[a:b].tolist() for a, b in itertools.pairwise(offsets)]
 

@@ -1,34 +1,35 @@
 """The result file of ``vllm bench serve --save-result --save-detailed``.
 
-Per request: ``input_lens``, ``output_lens``, ``start_times`` (seconds of any clock), ``ttfts``,
-``itls`` (the gaps between tokens, s), ``latencies`` (s; newer releases only) and ``errors``.
-Arrivals are the start times minus the earliest, requests sorted by them. The end-to-end latency is
-``latencies`` where present, else TTFT plus the sum of the gaps.
+Source: ``vllm/benchmarks/serve.py`` (before mid-2025 ``benchmarks/benchmark_serving.py``). Per
+request: ``input_lens``, ``output_lens``, ``ttfts`` (s; 0 where no token came), ``itls`` (the gaps
+between tokens, s), ``errors``, and in newer releases ``start_times`` (``time.perf_counter``, s)
+and ``latencies`` (s). The end-to-end latency is ``latencies`` where present, else TTFT plus the
+sum of the gaps. Without start times, the option ``arrivals`` draws them as the client did.
 
 A run with ``--max-concurrency`` is replayed in open loop all the same: its start times are when
 each request was really sent, after any wait for another to complete, so they hold the client's
 limit already, and limiting them again would delay requests by the simulator's errors. The file
-does not tell when the client would have sent them without the limit. ``max_concurrency`` and
+does not tell when the client would have sent them without the limit. Drawn arrivals are such
+intended times: with them the limit becomes the workload's. ``max_concurrency`` and
 ``request_rate`` stand in the provenance.
-
-A request that failed loaded the server all the same: it stays in the workload with what it
-generated, and its latencies are NaN. One that was never sent (start time 0) is left out.
 """
 
 from __future__ import annotations
 
 import math
-import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..config import ServerConfig
 from ..errors import ExperimentError
 from ..experiment import Experiment
-from ..workload import Workload
-from ._fields import Fields, located
+from ._arrivals import GRAMMAR, generate
+from ._fields import Fields
+from ._options import ReadOptions
+from ._requests import Requests, experiment_of
+from ._source import Source
 
 _SUMMARY = ("completed", "total_input_tokens", "request_throughput")
 _PROVENANCE = (
@@ -46,57 +47,94 @@ _PROVENANCE = (
 _RERUN = "run `vllm bench serve` again with --save-result --save-detailed"
 
 
-def detect(obj: object) -> bool:
-    """Tell whether parsed JSON is a result of ``vllm bench serve``, detailed or not."""
+def detect(source: Source) -> bool:
+    """Tell whether a file is a result of ``vllm bench serve``, detailed or not."""
+    obj = source.first
     if not isinstance(obj, dict):
         return False
     return all(key in obj for key in _SUMMARY) or ("ttfts" in obj and "itls" in obj)
 
 
-def read(obj: object, where: str, config: ServerConfig | None) -> Experiment:
-    """Make the experiment of parsed JSON; ``ExperimentError`` names the file and the key.
+def read(source: Source, options: ReadOptions) -> Experiment:
+    """Make the experiment; ``ExperimentError`` names the file and the key.
 
-    The file does not tell the server's settings: without ``config``, vLLM's defaults are taken.
+    The file does not tell the server's settings.
     """
-    fields = Fields(obj, where)
-    _require_details(fields)
-    start = fields.numbers("start_times")
-    count = start.size
-    failed = _failed(fields, count)
-    ttft = fields.numbers("ttfts", count, missing=True)
-    e2e = _e2e(fields, ttft)
-    unmeasured = failed | np.isnan(ttft) | (ttft == 0)  # 0: no first token came
-    sent = np.flatnonzero(~(failed & (start == 0)))
-    if sent.size == 0:
-        raise ExperimentError(f"{where}: no request was sent to the server; {_RERUN}")
-    order = sent[np.argsort(start[sent], kind="stable")]
-    with located(where):
-        return Experiment(
-            name=os.path.basename(where).removesuffix(".gz").removesuffix(".json"),
-            workload=Workload(
-                start[order] - start[order[0]],
-                fields.integers("input_lens", count)[order],
-                fields.integers("output_lens", count)[order],
-            ),
-            config=config or ServerConfig(),
-            ttft=np.where(unmeasured, np.nan, ttft)[order],
-            e2e=np.where(unmeasured, np.nan, e2e)[order],
-            provenance=_provenance(fields, config, int(failed.sum()), count - sent.size),
-        )
+    fields = Fields(source.document(), source.where)
+    provenance = {"source": "vllm bench serve --save-detailed", **scalars(fields.obj, _PROVENANCE)}
+    require_details(fields, _RERUN)
+    requests, note = read_requests(fields, options, _RERUN)
+    return experiment_of(source, options, requests, provenance | note)
 
 
-def _require_details(fields: Fields) -> None:
+def require_details(fields: Fields, rerun: str) -> None:
+    """Raise ``ExperimentError`` where a file has no data for each request."""
     if "ttfts" not in fields.obj:
         raise ExperimentError(
-            f"{fields.where}: only the summary of a benchmark, no data for each request; {_RERUN}"
+            f"{fields.where}: only the summary of a benchmark, no data for each request; {rerun}"
         )
-    if "start_times" not in fields.obj:
-        raise fields.error("start_times", f"missing, so no arrivals; with a newer vLLM, {_RERUN}")
     for key in ("input_lens", "output_lens"):
         if key not in fields.obj:
-            raise fields.error(key, f"missing; {_RERUN}")
+            raise fields.error(key, f"missing; {rerun}")
     if "latencies" not in fields.obj and "itls" not in fields.obj:
-        raise fields.error("itls", f"missing, so no end-to-end latencies; {_RERUN}")
+        raise fields.error("itls", f"missing, so no end-to-end latencies; {rerun}")
+
+
+def read_requests(
+    fields: Fields, options: ReadOptions, newer: str
+) -> tuple[Requests, dict[str, Any]]:
+    """Read the arrays of a client of this family, and say where the arrivals come from."""
+    inputs = fields.integers("input_lens")
+    count, limit = inputs.size, fields.obj.get("max_concurrency")
+    ttft = fields.numbers("ttfts", count, missing=True)
+    e2e = _e2e(fields, ttft)
+    silent = np.isnan(ttft) | (ttft == 0)  # 0: no first token came
+    failed = _failed(fields, count)
+    start, note = _start_times(fields, options, count, newer)
+    if "start_times" in fields.obj:
+        start = np.where(failed & (start == 0), np.nan, start)  # 0: never sent
+        limit = None
+    requests = Requests(
+        start_s=start,
+        input_tokens=inputs,
+        output_tokens=fields.integers("output_lens", count),
+        ttft_s=np.where(silent, np.nan, ttft),
+        e2e_s=np.where(silent, np.nan, e2e),
+        failed=failed,
+        max_concurrency=limit,
+    )
+    return requests, note
+
+
+def scalars(obj: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """Pick out what is there, ready for JSON: a number that is not finite as text."""
+    told = {key: obj[key] for key in keys if obj.get(key) is not None}
+    for key, value in told.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            told[key] = str(value)  # JSON has no word for it
+    return told
+
+
+def _start_times(
+    fields: Fields, options: ReadOptions, count: int, newer: str
+) -> tuple[npt.NDArray[np.float64], dict[str, Any]]:
+    if "start_times" in fields.obj:
+        options.refuse(fields.where, ["arrivals"], "start_times in the file tell the arrivals")
+        limited = fields.obj.get("max_concurrency") is not None
+        note = "the actual sends under max_concurrency, replayed in open loop"
+        return fields.numbers("start_times", count), {"arrivals": note} if limited else {}
+    if options.arrivals is None:
+        raise fields.error(
+            "start_times", f"missing, so no arrivals: give arrivals={GRAMMAR}, or {newer}"
+        )
+    made = generate(
+        options.arrivals,
+        count,
+        fields.where,
+        rate=fields.obj.get("request_rate"),
+        burstiness=fields.obj.get("burstiness"),
+    )
+    return made.arrival_s, {"arrivals": made.note}
 
 
 def _failed(fields: Fields, count: int) -> npt.NDArray[np.bool_]:
@@ -110,22 +148,3 @@ def _e2e(fields: Fields, ttft: npt.NDArray[np.float64]) -> npt.NDArray[np.float6
         return fields.numbers("latencies", ttft.size, missing=True)
     gaps = fields.number_lists("itls", ttft.size)
     return np.add(ttft, [float(row.sum()) for row in gaps])
-
-
-def _provenance(
-    fields: Fields, config: ServerConfig | None, failed: int, unsent: int
-) -> dict[str, Any]:
-    told = {key: fields.obj[key] for key in _PROVENANCE if fields.obj.get(key) is not None}
-    for key, value in told.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            told[key] = str(value)  # JSON has no word for it
-    told["source"] = "vllm bench serve --save-detailed"
-    if "max_concurrency" in told:
-        told["arrivals"] = "the actual sends under max_concurrency, replayed in open loop"
-    if config is None:
-        told["config"] = "server settings are not in the file: vLLM's defaults are assumed"
-    if failed:
-        told["failed"] = f"{failed} requests failed: latencies not measured"
-    if unsent:
-        told["unsent"] = f"{unsent} requests were never sent: left out"
-    return told

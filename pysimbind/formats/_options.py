@@ -1,0 +1,115 @@
+"""How to read a measurement file: what the user tells beyond its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..config import ServerConfig
+from ..errors import ExperimentError, nearest
+from ..server_settings import Known, from_log, from_vllm_args, resolve
+from ..workload import Workload
+from ._fields import located
+from ._source import Source
+
+FOR_ALL: tuple[str, ...] = ("config", "settings", "server_log", "server_args")
+"""The options that every format takes: they tell of the server."""
+
+_ASSUMED = "vLLM's defaults are assumed"
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Options of reading, the same in Python and on the command line.
+
+    Of the server: ``config`` replaces all that is known, and excludes the others; ``settings``
+    {name: value} wins over ``server_args`` (a ``vllm serve`` command line), that over
+    ``server_log`` (a file), and that over the measurement file.
+
+    ``arrivals``: ``seed=S,rate=R[,burstiness=B][,generator=sequential|rescaled]``, for files
+    without start times. ``workload``: a file, a bundled experiment or a ``Workload``, for files
+    without token counts. ``columns``: ``arrival=NAME,ttft=NAME:ms,...`` or a mapping, for tables.
+    ``run``: which of several runs in a file, from 1. ``drop_warmup``: leave warm-up requests out,
+    rather than keep them unmeasured.
+    """
+
+    config: ServerConfig | None = None
+    settings: Mapping[str, Any] | None = None
+    server_log: str | os.PathLike[str] | None = None
+    server_args: str | None = None
+    arrivals: str | None = None
+    workload: str | os.PathLike[str] | Workload | None = None
+    columns: str | Mapping[str, str] | None = None
+    run: int | None = None
+    drop_warmup: bool = False
+
+    @classmethod
+    def of(cls, **options: Any) -> ReadOptions:
+        """Make options of keywords; raises ``ExperimentError`` for one that there is not."""
+        names = [field.name for field in fields(cls)]
+        for name in options:
+            if name not in names:
+                raise ExperimentError(
+                    f"unknown option {name!r}{nearest(name, names)} (options: {', '.join(names)})"
+                )
+        return cls(**options)
+
+    def given(self) -> list[str]:
+        """Return the names of the options that were given."""
+        return [f.name for f in fields(self) if getattr(self, f.name) not in (None, False)]
+
+    def refuse(self, where: str, names: Iterable[str], why: str) -> None:
+        """Raise ``ExperimentError`` where one of the options ``names`` was given."""
+        for name in self.given():
+            if name in names:
+                raise ExperimentError(f"{where}: {name} was given, but {why}")
+
+    def server(self, where: str, told: Iterable[Known]) -> tuple[ServerConfig, dict[str, Any]]:
+        """Merge what the measurement file ``told`` of its server with what the options tell.
+
+        Returns the settings and, for the provenance, ``server`` (see ``resolve``) and ``config``,
+        a sentence on what is assumed, if anything is.
+        """
+        if self.config is not None:
+            self.refuse(where, FOR_ALL[1:], "config replaces all of the server's settings")
+            sources = dict.fromkeys(self.config.as_dict(), "given")
+            return self.config, {"server": {"sources": sources, "assumed": {}}}
+        with located(where):
+            config, report = resolve([*told, *self._known()])
+        notes = {} if not report["assumed"] else {"config": _assumed(report)}
+        return config, {"server": report, **notes}
+
+    def _known(self) -> list[Known]:
+        known = []
+        if self.server_log is not None:
+            log = Source.open(self.server_log)
+            known.append(from_log(log.text, log.where))
+        if self.server_args is not None:
+            known.append(from_vllm_args(self.server_args, "server_args"))
+        if self.settings is not None:
+            known.append(Known("settings", dict(self.settings)))
+        return known
+
+
+def pick_run(options: ReadOptions, where: str, described: list[str]) -> int:
+    """Return the index of the run to read, of those in a file, each described in a few words.
+
+    Raises ``ExperimentError`` that lists them where there are several and none is chosen.
+    """
+    count, run = len(described), options.run
+    if run is None and count == 1:
+        return 0
+    if run is not None and not isinstance(run, bool) and 1 <= run <= count:
+        return run - 1
+    told = "; ".join(f"{i + 1}: {text}" for i, text in enumerate(described))
+    wanted = f"run {run} was asked for" if run is not None else "say which, as in run=1"
+    raise ExperimentError(f"{where}: holds {count} runs ({told}): {wanted}")
+
+
+def _assumed(report: Mapping[str, Any]) -> str:
+    if not report["sources"]:
+        return f"server settings are not in the file: {_ASSUMED}"
+    values = ", ".join(f"{name}={value}" for name, value in report["assumed"].items())
+    return f"server settings that nothing tells: {_ASSUMED}: {values}"

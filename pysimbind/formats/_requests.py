@@ -1,0 +1,125 @@
+"""From what a file tells of each request to an ``Experiment``: order, time zero, failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ExperimentError
+from ..experiment import Experiment
+from ..server_settings import Known
+from ..workload import Workload
+from ._fields import located
+from ._options import ReadOptions
+from ._source import Source
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+INTENDED = "intended_arrival_s"
+CACHED = "cached_tokens"
+SERVER_INPUT = "server_input_tokens"
+CLIENT_INPUT = "client_input_tokens"
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What a file tells of each request, in the order of the file; every array is [R].
+
+    ``start_s``: when it was sent, seconds of any clock, NaN where it never was; ``failed``:
+    nothing was measured, whatever the latencies say. ``ttft_s``, ``e2e_s``: NaN where unknown.
+    ``facts``: arrays for the provenance, NaN where unknown; ``intended_arrival_s`` is on the
+    clock of ``start_s``. ``warmup``: sent before the measurement began. ``max_concurrency``: only
+    where the starts are intentions, not sends.
+    """
+
+    start_s: FloatArray
+    input_tokens: IntArray
+    output_tokens: IntArray
+    ttft_s: FloatArray
+    e2e_s: FloatArray
+    failed: npt.NDArray[np.bool_]
+    facts: Mapping[str, FloatArray] = field(default_factory=dict)
+    warmup: npt.NDArray[np.bool_] | None = None
+    max_concurrency: int | None = None
+
+
+def experiment_of(
+    source: Source,
+    options: ReadOptions,
+    requests: Requests,
+    provenance: Mapping[str, Any],
+    told: Iterable[Known] = (),
+) -> Experiment:
+    """Make the experiment: sorted by sending, the first at 0, failed requests unmeasured.
+
+    A request that failed loaded the server all the same: it stays in the workload with what it
+    generated, and its latencies are NaN. One that was never sent is left out. ``told``: what the
+    file says of the server. Raises ``ExperimentError`` where no request was sent.
+    """
+    warmup = requests.warmup if requests.warmup is not None else np.zeros_like(requests.failed)
+    unsent = ~np.isfinite(requests.start_s)
+    kept = np.flatnonzero(~unsent & ~(warmup & options.drop_warmup))
+    if kept.size == 0:
+        raise ExperimentError(f"{source.where}: no request was sent to the server")
+    order = kept[np.argsort(requests.start_s[kept], kind="stable")]
+    zero = requests.start_s[order[0]]
+    config, server = options.server(source.where, told)
+    unmeasured = (requests.failed | warmup)[order]
+    with located(source.where):
+        return Experiment(
+            name=source.name,
+            workload=Workload(
+                requests.start_s[order] - zero,
+                requests.input_tokens[order],
+                requests.output_tokens[order],
+                max_concurrency=requests.max_concurrency,
+            ),
+            config=config,
+            ttft=np.where(unmeasured, np.nan, requests.ttft_s[order]),
+            e2e=np.where(unmeasured, np.nan, requests.e2e_s[order]),
+            provenance={
+                **provenance,
+                **_losses(requests.failed & ~warmup & ~unsent, unsent),
+                **_warmup(warmup, options.drop_warmup),
+                **server,
+                **{name: _fact(name, v[order], zero) for name, v in requests.facts.items()},
+            },
+        )
+
+
+def aligned(intended_s: FloatArray, start_s: FloatArray) -> FloatArray:
+    """Put intended times of another clock on the clock of the starts.
+
+    The request that was sent with the least delay is taken to have had none.
+    """
+    delays = start_s - intended_s
+    known = delays[np.isfinite(delays)]
+    shifted: FloatArray = intended_s + (known.min() if known.size else 0.0)
+    return shifted
+
+
+def _losses(failed: npt.NDArray[np.bool_], unsent: npt.NDArray[np.bool_]) -> dict[str, str]:
+    notes = {}
+    if failed.any():
+        notes["failed"] = f"{failed.sum()} requests failed: latencies not measured"
+    if unsent.any():
+        notes["unsent"] = f"{unsent.sum()} requests were never sent: left out"
+    return notes
+
+
+def _warmup(warmup: npt.NDArray[np.bool_], dropped: bool) -> dict[str, str]:
+    if not warmup.any():
+        return {}
+    fate = "left out" if dropped else "kept in the workload, not measured"
+    return {"warmup": f"{warmup.sum()} warm-up requests: {fate}"}
+
+
+def _fact(name: str, values: FloatArray, zero: float) -> list[float | int | None]:
+    if name == INTENDED:
+        return [None if np.isnan(value) else float(value) for value in values - zero]
+    return [None if np.isnan(value) else int(value) for value in values]

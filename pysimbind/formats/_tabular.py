@@ -1,0 +1,78 @@
+"""What CSV and Parquet files share: from a table with known columns to an experiment."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..experiment import Experiment
+from ._arrivals import generate
+from ._columns import Columns
+from ._options import ReadOptions
+from ._requests import CACHED, INTENDED, Requests, experiment_of
+from ._source import Source
+from ._table import Table
+from ._workload import asked
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+def experiment_of_table(
+    source: Source, options: ReadOptions, table: Table, kind: str
+) -> Experiment:
+    """Make the experiment of a table.
+
+    Needed are ``ttft`` or ``first_token``, ``e2e`` or ``finish``; ``arrival``, unless the option
+    ``arrivals`` draws them; ``input`` and ``output``, unless the option ``workload`` has them. A
+    request whose cell is empty was not measured. Raises ``ExperimentError`` for what is missing.
+    """
+    columns = Columns(table, options.columns)
+    inputs, outputs = _lengths(columns, options, table)
+    start, note = _arrivals(columns, options, table)
+    facts = {}
+    if "intended" in columns:
+        facts[INTENDED] = columns.seconds("intended")
+    if "cached" in columns:
+        facts[CACHED] = columns.tokens("cached").astype(np.float64)
+    requests = Requests(
+        start_s=start,
+        input_tokens=inputs,
+        output_tokens=outputs,
+        ttft_s=_latency(columns, "ttft", "first_token", start),
+        e2e_s=_latency(columns, "e2e", "finish", start),
+        failed=np.zeros(len(table), dtype=np.bool_),
+        facts=facts,
+    )
+    return experiment_of(source, options, requests, {"source": kind, **note})
+
+
+def _lengths(columns: Columns, options: ReadOptions, table: Table) -> tuple[IntArray, IntArray]:
+    if options.workload is not None:
+        given = asked(options, table.where)
+        given.require(len(table), table.where)
+        return given.input_tokens, given.output_tokens
+    for role in ("input", "output"):
+        if role not in columns:
+            raise columns.missing(role)
+    return columns.tokens("input"), columns.tokens("output")
+
+
+def _arrivals(
+    columns: Columns, options: ReadOptions, table: Table
+) -> tuple[FloatArray, dict[str, str]]:
+    if options.arrivals is not None:
+        made = generate(options.arrivals, len(table), table.where)
+        return made.arrival_s, {"arrivals": made.note}
+    if "arrival" not in columns:
+        raise columns.missing("arrival")
+    return columns.seconds("arrival"), {}
+
+
+def _latency(columns: Columns, role: str, moment: str, start: FloatArray) -> FloatArray:
+    if role in columns:
+        return columns.seconds(role)
+    if moment not in columns:
+        raise columns.missing(role, moment)
+    passed: FloatArray = columns.seconds(moment) - start
+    return passed

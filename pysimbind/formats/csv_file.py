@@ -1,0 +1,28 @@
+"""A CSV file with a row for each request and column names in its first line.
+
+Columns are found by the names ``arrival_s``, ``input_tokens``, ``output_tokens``, ``ttft_s``,
+``e2e_s`` (or ``_ms``, ``_us``, ``_ns``), or named by the option ``columns``.
+"""
+
+from __future__ import annotations
+
+from ..experiment import Experiment
+from ._options import ReadOptions
+from ._source import Source
+from ._table import Table
+from ._tabular import experiment_of_table
+
+
+def detect(source: Source) -> bool:
+    """Tell whether a file begins with column names and as many values, separated by commas."""
+    return bool(source.header)
+
+
+def table(source: Source) -> Table:
+    """Return the rows."""
+    return Table.of_csv(source)
+
+
+def read(source: Source, options: ReadOptions) -> Experiment:
+    """Make the experiment; ``ExperimentError`` names the file, line and column."""
+    return experiment_of_table(source, options, table(source), "CSV")

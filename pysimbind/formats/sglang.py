@@ -1,0 +1,43 @@
+"""The result file of ``python -m sglang.bench_serving --output-details``.
+
+Source: ``python/sglang/bench_serving.py``, since 2026 ``python/sglang/benchmark/metrics.py``. The
+file is JSON lines: each run appends one object, and an unlimited request rate is a bare
+``Infinity``. The arrays are those of ``vllm bench serve`` without ``start_times`` and
+``latencies``: the option ``arrivals`` draws the arrivals. SGLang's client sends request 0 at once
+and then sleeps exponential gaps of numpy's legacy generator, which are those of the
+``sequential`` generator at burstiness 1; they are the same numbers only if the data set drew none
+from that generator before (``sharegpt`` does not, ``random`` does). The server is SGLang's, whose
+scheduler is not vLLM's: a fit tells how far vLLM's rules explain it.
+"""
+
+from __future__ import annotations
+
+from ..experiment import Experiment
+from ._fields import Fields
+from ._options import ReadOptions, pick_run
+from ._requests import experiment_of
+from ._source import Source
+from .vllm_bench import read_requests, require_details, scalars
+
+_OWN = "mean_e2e_latency_ms"  # vLLM's client calls it mean_e2el_ms
+_PROVENANCE = ("backend", "dataset_name", "request_rate", "max_concurrency", "duration")
+_RERUN = "run sglang.bench_serving again with --output-details"
+
+
+def detect(source: Source) -> bool:
+    """Tell whether a file is a result of SGLang's client, detailed or not."""
+    return isinstance(source.first, dict) and _OWN in source.first
+
+
+def read(source: Source, options: ReadOptions) -> Experiment:
+    """Make the experiment of one run; ``ExperimentError`` names the file, line and key."""
+    runs = [Fields(obj, place) for place, obj in source.documents()]
+    described = [f"request_rate {fields.obj.get('request_rate')}" for fields in runs]
+    run = pick_run(options, source.where, described)
+    fields = runs[run]
+    require_details(fields, _RERUN)
+    requests, note = read_requests(fields, options, "measure with a client that records them")
+    provenance = {"source": "sglang.bench_serving", **scalars(fields.obj, _PROVENANCE)}
+    if len(runs) > 1:
+        provenance["run"] = f"{run + 1} of {len(runs)}"
+    return experiment_of(source, options, requests, provenance | note)

@@ -1,0 +1,228 @@
+"""What is known of a server, and from where: its log, its command line, files beside a measurement.
+
+Each source gives a ``Known``; ``resolve`` merges them into a ``ServerConfig`` and says for each
+setting where it came from, or that vLLM's default is assumed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import _vllm_args
+from .config import FIELDS, FLAGS, ServerConfig
+from .errors import ConfigError
+
+SETTINGS: tuple[str, ...] = tuple(n for n in FIELDS if n not in ("semantics", "horizon_s"))
+"""The settings that a server has; the others say how to simulate it."""
+
+_ASYNC_SINCE, _SYNC_UNTIL = (0, 15), (0, 11)
+_BLOCK_SIZES = (1, 8, 16, 32, 64, 128, 256)
+
+# Names that files and logs use for the same things.
+_ALIASES = {
+    "max_seq_len": "max_model_len",
+    "chunked_prefill_enabled": "enable_chunked_prefill",
+    "num_gpu_blocks_override": "num_gpu_blocks",
+}
+_TOKENS = ("kv_cache_tokens", "num_kv_tokens")
+
+_START = re.compile(r"vLLM API server version|Initializing an? (?:V1 )?LLM engine")
+_VERSION = re.compile(
+    r"(?:vLLM API server version v?|Initializing an? (?:V1 )?LLM engine \(v)([^\s)]+)"
+)
+_KV_TOKENS = re.compile(r"KV cache size: ([\d,]+) tokens")
+_KV_BLOCKS = re.compile(r"num_gpu_blocks is: (\d+)|# (?:GPU|cuda) blocks: (\d+)")
+_ARGUMENT = re.compile(r"'(\w+)': ([\w.+-]+)")
+_ENGINE_OPTION = re.compile(r"\b(\w+)=([\w.+-]+)")
+_BUDGET = re.compile(r"Chunked prefill is enabled with (max_num_batched_tokens)=(\d+)")
+_ASYNC = re.compile(r"Asynchronous scheduling is (enabled|disabled)")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What one source says of a server.
+
+    ``where``: the source, a file or a word; ``settings``: field of ``ServerConfig`` -> value;
+    ``kv_cache_tokens``: the size of the KV pool in tokens; ``vllm_version`` as in ``0.11.0``.
+    """
+
+    where: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    kv_cache_tokens: int | None = None
+    vllm_version: str | None = None
+
+    @property
+    def cited(self) -> str:
+        """The source without its folder, as a report that others read names it."""
+        return os.path.basename(self.where)
+
+
+def from_vllm_args(args: str, where: str) -> Known:
+    """Read a ``vllm serve`` command line, pasted as one string.
+
+    Raises ``ConfigError`` for a bad value or a misspelt flag; flags that do not bear on the
+    simulation are skipped.
+    """
+    return Known(where, _vllm_args.parse(args))
+
+
+def from_mapping(mapping: Mapping[str, Any], where: str) -> Known:
+    """Pick the settings out of a mapping that may hold anything else as well; null is unknown.
+
+    ``max_seq_len`` and the like are read as the field they mean, ``kv_cache_tokens`` and
+    ``num_kv_tokens`` as the size of the KV pool, ``vllm_version`` as what it says.
+    """
+    settings = {}
+    for name, value in mapping.items():
+        known = _ALIASES.get(name, name)
+        if known in FIELDS and value is not None:
+            settings[known] = value
+    tokens = [mapping[name] for name in _TOKENS if mapping.get(name) is not None]
+    version = mapping.get("vllm_version")
+    return Known(
+        where, settings, tokens[0] if tokens else None, None if version is None else str(version)
+    )
+
+
+def from_log(text: str, where: str) -> Known:
+    """Read what a vLLM server said at its start; of several starts in one log, the last.
+
+    The lines are those of ``vllm/entrypoints/openai/api_server.py`` (version, ``non-default
+    args``), ``vllm/v1/engine/core.py`` (``Initializing a V1 LLM engine``),
+    ``vllm/config/scheduler.py`` (token budget), ``vllm/config/vllm.py`` (asynchronous
+    scheduling), ``vllm/v1/core/kv_cache_utils.py`` (``GPU KV cache size``) and
+    ``vllm/v1/metrics/loggers.py`` (``num_gpu_blocks is``). Raises ``ConfigError`` where none of
+    them is there, and where the pool has several sizes: data-parallel engines are not modelled.
+    """
+    text = text[_last_start(text) :]
+    settings: dict[str, Any] = {}
+    for line in text.splitlines():
+        if "LLM engine" in line and "config:" in line:
+            settings |= _named(_ENGINE_OPTION.findall(line), where)
+        elif "non-default args:" in line:
+            settings |= _named(_ARGUMENT.findall(line), where)
+    settings |= _named(_BUDGET.findall(text), where)
+    for state in _ASYNC.findall(text):
+        settings["async_scheduling"] = state == "enabled"
+    tokens = _one(where, "KV cache size", [t.replace(",", "") for t in _KV_TOKENS.findall(text)])
+    blocks = _one(where, "num_gpu_blocks", [a or b for a, b in _KV_BLOCKS.findall(text)])
+    if blocks is not None:
+        settings["num_gpu_blocks"] = blocks
+    version = _VERSION.search(text)
+    if not settings and tokens is None and version is None:
+        raise ConfigError(
+            f"{where}: not the log of a vLLM server's start: none of 'vLLM API server version', "
+            "'non-default args:', 'GPU KV cache size:' and 'num_gpu_blocks is:' is in it"
+        )
+    return Known(where, settings, tokens, None if version is None else version[1])
+
+
+def resolve(sources: Sequence[Known]) -> tuple[ServerConfig, dict[str, Any]]:
+    """Merge what is known, the last source winning, and say where each setting came from.
+
+    The report holds ``sources`` {setting: where}, ``assumed`` {setting: vLLM's default} for those
+    that nothing told, and ``vllm_version`` if known. KV blocks may follow from the pool's tokens,
+    the block size from tokens and blocks, and asynchronous scheduling from the version: on since
+    0.15, off until 0.11. Raises ``ConfigError``, naming the source, for a bad value.
+    """
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for source in sources:
+        _check(source)
+        values |= source.settings
+        origin |= dict.fromkeys(source.settings, source.cited)
+    _infer_block_size(sources, values, origin)
+    _infer_blocks(sources, values, origin)
+    version = next((s.vllm_version for s in reversed(sources) if s.vllm_version), None)
+    _infer_async(version, values, origin)
+    config = ServerConfig.from_mapping(values)
+    report: dict[str, Any] = {
+        "sources": origin,
+        "assumed": {n: getattr(config, n) for n in SETTINGS if n not in values},
+    }
+    return config, report if version is None else {**report, "vllm_version": version}
+
+
+def _check(source: Known) -> None:
+    try:
+        config = ServerConfig.from_mapping(source.settings)
+        if source.kv_cache_tokens is not None:
+            config.with_kv_cache_tokens(source.kv_cache_tokens)
+    except ConfigError as exc:
+        raise ConfigError(f"{source.where}: {exc}") from exc
+
+
+def _infer_block_size(
+    sources: Iterable[Known], values: dict[str, Any], origin: dict[str, str]
+) -> None:
+    if "block_size" in values:
+        return
+    for source in sources:
+        tokens, blocks = source.kv_cache_tokens, source.settings.get("num_gpu_blocks")
+        if tokens is not None and blocks is not None and tokens / blocks in _BLOCK_SIZES:
+            values["block_size"] = tokens // blocks
+            origin["block_size"] = f"{source.cited}: {tokens} tokens in {blocks} blocks"
+
+
+def _infer_blocks(sources: Sequence[Known], values: dict[str, Any], origin: dict[str, str]) -> None:
+    for source in reversed(sources):
+        if "num_gpu_blocks" in source.settings:
+            return
+        if source.kv_cache_tokens is not None:
+            size = values.get("block_size", ServerConfig().block_size)
+            values["num_gpu_blocks"] = source.kv_cache_tokens // size
+            origin["num_gpu_blocks"] = (
+                f"{source.cited}: {source.kv_cache_tokens} tokens in blocks of {size}"
+            )
+            return
+
+
+def _infer_async(version: str | None, values: dict[str, Any], origin: dict[str, str]) -> None:
+    match = re.search(r"(\d+)\.(\d+)", version or "")
+    if match is None or "async_scheduling" in values:
+        return
+    release = (int(match[1]), int(match[2]))
+    if release >= _ASYNC_SINCE or release <= _SYNC_UNTIL:
+        values["async_scheduling"] = release >= _ASYNC_SINCE
+        origin["async_scheduling"] = f"the default of vLLM {version}"
+
+
+def _last_start(text: str) -> int:
+    """Return where the last start begins: an engine's first words belong to its server's."""
+    starts = [match.start() for match in _START.finditer(text) if "API" in match[0]]
+    if not starts:
+        starts = [match.start() for match in _START.finditer(text)]
+    return starts[-1] if starts else 0
+
+
+def _named(pairs: Iterable[tuple[str, str]], where: str) -> dict[str, Any]:
+    """Read ``name, value`` pairs of a log that name a setting."""
+    settings: dict[str, Any] = {}
+    for name, text in pairs:
+        known = _ALIASES.get(name, name)
+        if known in SETTINGS and text not in ("None", "-1"):  # -1: vLLM is to find one that fits
+            settings[known] = _value(known, text, where)
+    return settings
+
+
+def _value(name: str, text: str, where: str) -> Any:
+    if name in FLAGS and text in ("True", "False"):
+        return text == "True"
+    try:
+        return float(text) if name == "watermark" else int(text)
+    except ValueError as exc:
+        raise ConfigError(f"{where}: {name} is {text!r}: not a value of this setting") from exc
+
+
+def _one(where: str, what: str, numbers: Iterable[str]) -> int | None:
+    found = {int(number) for number in numbers}
+    if len(found) > 1:
+        raise ConfigError(
+            f"{where}: {what} has several values ({', '.join(map(str, sorted(found)))}): more than "
+            "one engine; give the log of one"
+        )
+    return found.pop() if found else None
