@@ -134,7 +134,7 @@ def resolve(sources: Sequence[Known]) -> tuple[ServerConfig, dict[str, Any]]:
     for source in sources:
         _check(source)
         values |= source.settings
-        origin |= dict.fromkeys(source.settings, source.cited)
+        origin |= {name: source.cited for name in source.settings if name in SETTINGS}
     _infer_block_size(sources, values, origin)
     _infer_blocks(sources, values, origin)
     version = next((s.vllm_version for s in reversed(sources) if s.vllm_version), None)

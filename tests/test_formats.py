@@ -403,3 +403,11 @@ def test_no_format_claims_anything_else(data: bytes) -> None:
     assert format_of(Source(data, "file")) is None
     with pytest.raises(ExperimentError, match=r"^file: "):
         read_experiment(Source(data, "file"), ReadOptions())
+
+
+@pytest.mark.parametrize("share", range(0, 100, 4))
+def test_a_file_cut_off_anywhere_is_one_line(share: int) -> None:
+    data = MINIATURE.read_bytes()
+    with pytest.raises(ExperimentError, match=r"^file: ") as caught:
+        read_experiment(Source(data[: len(data) * share // 100], "file"), ReadOptions())
+    assert "\n" not in str(caught.value)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..config import ServerConfig
 from ..errors import ExperimentError, nearest
-from ..server_settings import Known, from_log, from_vllm_args, resolve
+from ..server_settings import SETTINGS, Known, from_log, from_vllm_args, resolve
 from ..workload import Workload
 from ._fields import located
 from ._source import Source
@@ -74,7 +74,7 @@ class ReadOptions:
         """
         if self.config is not None:
             self.refuse(where, FOR_ALL[1:], "config replaces all of the server's settings")
-            sources = dict.fromkeys(self.config.as_dict(), "given")
+            sources = dict.fromkeys(SETTINGS, "given")
             return self.config, {"server": {"sources": sources, "assumed": {}}}
         with located(where):
             config, report = resolve([*told, *self._known()])

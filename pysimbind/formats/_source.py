@@ -60,7 +60,7 @@ class Source:
         lines = self.head.splitlines()[:2]
         if len(lines) < 2 or "\0" in self.head:
             return ()
-        names, values = ([cell.strip() for cell in row] for row in csv.reader(lines, strict=False))
+        names, values = ([cell.strip() for cell in next(csv.reader([line]))] for line in lines)
         named = all(re.fullmatch(r"[A-Za-z_][\w .:/%()\[\]-]*", name) for name in names)
         return tuple(names) if named and len(names) == len(values) > 1 else ()
 

@@ -37,6 +37,9 @@ class Table:
         rows, places = [], []
         try:
             names = [name.strip() for name in next(reader)]
+            for name in names:
+                if names.count(name) > 1:
+                    raise ExperimentError(f"{source.where}: line 1: two columns are named {name!r}")
             for row in reader:
                 place = f"line {reader.line_num}"
                 if not row:

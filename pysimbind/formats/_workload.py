@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +64,7 @@ def asked(options: ReadOptions, where: str) -> Asked:
         )
     if isinstance(given, Workload):
         return _of_workload(given, "given")
-    if given not in experiment_names():
+    if given not in experiment_names() and os.path.exists(given):
         source = Source.open(given)
         told = _of_file(source)
         if told is not None:

@@ -87,17 +87,14 @@ def configured(experiment: Experiment, options: ReadOptions, where: str) -> Expe
     """
     if not options.given():
         return experiment
-    before = experiment.provenance.get("server")
-    before = before if isinstance(before, dict) else {}
-    known = experiment.config.as_dict()
-    for name in before.get("assumed", {}):
-        known.pop(name, None)
-    told = Known(_OWN, known, vllm_version=before.get("vllm_version"))
+    before = Fields(experiment.provenance.get("server", {}), where, "provenance.server")
+    cited = Fields(before.obj.get("sources", {}), where, "provenance.server.sources").obj
+    assumed = Fields(before.obj.get("assumed", {}), where, "provenance.server.assumed").obj
+    known = {k: v for k, v in experiment.config.as_dict().items() if k not in assumed}
+    told = Known(_OWN, known, vllm_version=before.text("vllm_version", "") or None)
     config, notes = options.server(where, [told])
     sources = notes["server"]["sources"]
-    for name, source in before.get("sources", {}).items():
-        if sources.get(name) == _OWN:
-            sources[name] = source
+    sources |= {k: v for k, v in cited.items() if sources.get(k) == _OWN}
     provenance = {k: v for k, v in experiment.provenance.items() if k != "config"}
     return dataclasses.replace(experiment, config=config, provenance=provenance | notes)
 

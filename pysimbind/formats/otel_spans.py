@@ -11,6 +11,7 @@ between (queue, prefill, decode) are not read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,7 @@ _SPAN = "llm_request"
 _START = "startTimeUnixNano"
 _PROMPT, _COMPLETION = "gen_ai.usage.prompt_tokens", "gen_ai.usage.completion_tokens"
 _TTFT, _E2E = "gen_ai.latency.time_to_first_token", "gen_ai.latency.e2e"
+_INTEGER = re.compile(r"[0-9]{1,19}")
 _NS = 1e-9
 
 
@@ -41,10 +43,11 @@ def read(source: Source, options: ReadOptions) -> Experiment:
     if not spans:
         raise ExperimentError(f"{source.where}: no span is named {_SPAN!r}: not a vLLM server's")
     starts = [_nanoseconds(span) for span, _ in spans]
+    zero = min(starts)
     attributes = [fields for _, fields in spans]
     ttft, e2e = (np.array([a.number(key) for a in attributes]) for key in (_TTFT, _E2E))
     requests = Requests(
-        start_s=np.array([(ns - min(starts)) * _NS for ns in starts]),
+        start_s=np.array([(ns - zero) * _NS for ns in starts]),
         input_tokens=np.array([a.count(_PROMPT) for a in attributes]),
         output_tokens=np.array([a.count(_COMPLETION) for a in attributes]),
         ttft_s=ttft,
@@ -75,7 +78,7 @@ def _attributes(span: Fields) -> Fields:
     for each in _each(span, "attributes"):
         value = Fields(each.get("value"), each.where, f"{each.at}.value").obj
         kind, plain = next(iter(value.items()), ("", None))
-        if kind == "intValue" and isinstance(plain, str) and plain.isdigit():
+        if kind == "intValue" and isinstance(plain, str) and _INTEGER.fullmatch(plain):
             plain = int(plain)  # 64-bit integers are strings in OTLP's JSON
         found[each.text("key")] = plain
     return Fields(found, span.where, f"{span.at}.attributes")
@@ -83,6 +86,6 @@ def _attributes(span: Fields) -> Fields:
 
 def _nanoseconds(span: Fields) -> int:
     value = span.get(_START)
-    if isinstance(value, bool) or not str(value).isdigit():
+    if isinstance(value, bool) or not _INTEGER.fullmatch(str(value)):
         raise span.error(_START, f"must be nanoseconds since 1970, got {value!r:.40}")
     return int(value)
