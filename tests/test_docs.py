@@ -170,6 +170,13 @@ def check_simulate(arguments: list[str], folder: Path) -> None:
         assert option not in ("--trace", "--plot", "--out") or (folder / saved).stat().st_size > 0
 
 
+def check_convert(arguments: list[str], folder: Path) -> None:
+    """Convert; a user's own file is stood in for."""
+    sample = ROOT / "tests" / "data" / "vllm_bench_detailed.json"
+    (folder / "result.json").write_bytes(sample.read_bytes())
+    assert "saved: " in run_module("pysimbind", ["convert", *arguments], folder)
+
+
 def check_help(arguments: list[str], folder: Path) -> None:
     assert "--help" in arguments
     run_module("pysimbind", arguments, folder)
@@ -275,6 +282,7 @@ def check_shell(arguments: list[str], folder: Path) -> None:
 CHECKS = {
     "python -m pysimbind.fit": check_fit,
     "python -m pysimbind simulate": check_simulate,
+    "python -m pysimbind convert": check_convert,
     "python -m pysimbind": check_help,
     "python -m benchmarks.cost_by_size": check_cost_by_size,
     "python -m pytest": check_pytest,
