@@ -178,7 +178,9 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--server-log", metavar="FILE", help="the vLLM server's log: settings and KV blocks")
     add(
-        "--server-args", metavar="TEXT", help="its command line, as in --server-args='vllm serve …'"
+        "--server-args",
+        metavar="TEXT",
+        help="its command line, as in --server-args='vllm serve ...'",
     )
     add("--arrivals", metavar="SPEC", help=f"draw the arrivals as the client did: {ARRIVALS}")
     add("--workload", metavar="FILE", help="token counts, for files that have none")

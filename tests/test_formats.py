@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -382,6 +383,15 @@ def test_settings_of_the_server_are_merged_and_cited(tmp_path: Path) -> None:
     bundled = load_experiment("exp1_30rr", settings={"max_num_seqs": 3})
     assert bundled.config == load_experiment("exp1_30rr").config.replace(max_num_seqs=3)
     assert bundled.provenance["server"]["sources"]["max_num_seqs"] == "settings"
+
+
+def test_the_page_lists_the_formats_and_their_options(root: Path) -> None:
+    page = (root / "docs" / "formats.md").read_text("utf-8")
+    lines = page.split("## What is read\n\n")[1].split("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [re.findall(r"`(\w+)`", row[-1]) for row in rows] == [list(f.options) for f in FORMATS]
+    for row, each in zip(rows, FORMATS, strict=True):
+        assert set(each.name.split()) <= set(row[0].replace("`", "").split())
 
 
 def test_one_format_claims_a_file(tmp_path: Path) -> None:

@@ -84,6 +84,10 @@ def test_arrivals_and_lengths_from_elsewhere(tmp_path: Path) -> None:
     assert experiment.workload.arrival_s.tolist() == sequential_arrivals(3, 2, seed=5).tolist()
     assert experiment.workload.input_tokens.tolist() == [5, 6, 7]
     np.testing.assert_array_equal(experiment.ttft, [0.25, 0.5, NAN])
+    assert experiment.provenance["workload"] == "token counts from given"
+    many = {name: ["1"] * 100 for name in columns}
+    estimated = read(tmp_path, many, workload="exp1_30rr", arrivals="seed=5,rate=2")
+    assert estimated.caveat == load_experiment("exp1_30rr").caveat
     with pytest.raises(ExperimentError, match="measured 3 requests, but the workload given has 1"):
         read(tmp_path, columns, workload=Workload([0], [5], [1]), arrivals="seed=5,rate=2")
 

@@ -33,8 +33,9 @@ class Requests:
     ``start_s``: when it was sent, seconds of any clock, NaN where it never was; ``failed``:
     nothing was measured, whatever the latencies say. ``ttft_s``, ``e2e_s``: NaN where unknown.
     ``facts``: arrays for the provenance, NaN where unknown; ``intended_arrival_s`` is on the
-    clock of ``start_s``. ``warmup``: sent before the measurement began. ``max_concurrency``: only
-    where the starts are intentions, not sends.
+    clock of ``start_s``. ``warmup``: sent before the measurement began. ``input_source``,
+    ``output_source``: as in ``Experiment``. ``max_concurrency``: only where the starts are
+    intentions, not sends.
     """
 
     start_s: FloatArray
@@ -45,6 +46,8 @@ class Requests:
     failed: npt.NDArray[np.bool_]
     facts: Mapping[str, FloatArray] = field(default_factory=dict)
     warmup: npt.NDArray[np.bool_] | None = None
+    input_source: tuple[str, ...] | str = "exact"
+    output_source: tuple[str, ...] | str = "exact"
     max_concurrency: int | None = None
 
 
@@ -82,6 +85,8 @@ def experiment_of(
             config=config,
             ttft=np.where(unmeasured, np.nan, requests.ttft_s[order]),
             e2e=np.where(unmeasured, np.nan, requests.e2e_s[order]),
+            input_source=_ordered(requests.input_source, order),
+            output_source=_ordered(requests.output_source, order),
             provenance={
                 **provenance,
                 **_losses(requests.failed & ~warmup & ~unsent, unsent),
@@ -90,6 +95,10 @@ def experiment_of(
                 **{name: _fact(name, v[order], zero) for name, v in requests.facts.items()},
             },
         )
+
+
+def _ordered(source: tuple[str, ...] | str, order: IntArray) -> tuple[str, ...] | str:
+    return source if isinstance(source, str) else tuple(source[i] for i in order)
 
 
 def aligned(intended_s: FloatArray, start_s: FloatArray) -> FloatArray:

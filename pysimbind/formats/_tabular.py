@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,10 +14,9 @@ from ._options import ReadOptions
 from ._requests import CACHED, INTENDED, Requests, experiment_of
 from ._source import Source
 from ._table import Table
-from ._workload import asked
+from ._workload import Asked, asked
 
 FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 def experiment_of_table(
@@ -28,7 +29,7 @@ def experiment_of_table(
     request whose cell is empty was not measured. Raises ``ExperimentError`` for what is missing.
     """
     columns = Columns(table, options.columns)
-    inputs, outputs = _lengths(columns, options, table)
+    given = _lengths(columns, options, table)
     start, note = _arrivals(columns, options, table)
     facts = {}
     if "intended" in columns:
@@ -37,25 +38,29 @@ def experiment_of_table(
         facts[CACHED] = columns.tokens("cached").astype(np.float64)
     requests = Requests(
         start_s=start,
-        input_tokens=inputs,
-        output_tokens=outputs,
+        input_tokens=given.input_tokens,
+        output_tokens=given.output_tokens,
         ttft_s=_latency(columns, "ttft", "first_token", start),
         e2e_s=_latency(columns, "e2e", "finish", start),
         failed=np.zeros(len(table), dtype=np.bool_),
         facts=facts,
+        input_source=given.input_source,
+        output_source=given.output_source,
     )
+    if options.workload is not None:
+        note = {"workload": f"token counts from {os.path.basename(given.where)}", **note}
     return experiment_of(source, options, requests, {"source": kind, **note})
 
 
-def _lengths(columns: Columns, options: ReadOptions, table: Table) -> tuple[IntArray, IntArray]:
+def _lengths(columns: Columns, options: ReadOptions, table: Table) -> Asked:
     if options.workload is not None:
         given = asked(options, table.where)
         given.require(len(table), table.where)
-        return given.input_tokens, given.output_tokens
+        return given
     for role in ("input", "output"):
         if role not in columns:
             raise columns.missing(role)
-    return columns.tokens("input"), columns.tokens("output")
+    return Asked(table.where, None, columns.tokens("input"), columns.tokens("output"))
 
 
 def _arrivals(

@@ -11,6 +11,7 @@ unless the option ``arrivals`` draws them.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -59,7 +60,7 @@ def read(source: Source, options: ReadOptions) -> Experiment:
             output_source=given.output_source,
             provenance={
                 "source": "printed by the original experiment's benchmark",
-                "workload": f"from {given.where}",
+                "workload": f"from {os.path.basename(given.where)}",
                 **note,
                 **server,
             },
