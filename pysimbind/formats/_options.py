@@ -58,7 +58,8 @@ class ReadOptions:
 
     def given(self) -> list[str]:
         """Return the names of the options that were given."""
-        return [f.name for f in fields(self) if getattr(self, f.name) not in (None, False)]
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return [name for name, value in values.items() if value is not None and value is not False]
 
     def refuse(self, where: str, names: Iterable[str], why: str) -> None:
         """Raise ``ExperimentError`` where one of the options ``names`` was given."""
@@ -101,7 +102,7 @@ def pick_run(options: ReadOptions, where: str, described: list[str]) -> int:
     count, run = len(described), options.run
     if run is None and count == 1:
         return 0
-    if run is not None and not isinstance(run, bool) and 1 <= run <= count:
+    if isinstance(run, int) and not isinstance(run, bool) and 1 <= run <= count:
         return run - 1
     told = "; ".join(f"{i + 1}: {text}" for i, text in enumerate(described))
     wanted = f"run {run} was asked for" if run is not None else "say which, as in run=1"
