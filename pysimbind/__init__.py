@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import fit
-from .arrivals import arrival_deltas_us, sequential_arrivals
+from . import fit, workloads
+from .arrivals import arrival_deltas_us, rescaled_arrivals, sequential_arrivals
 from .config import ServerConfig
 from .errors import (
     ConfigError,
@@ -74,7 +74,9 @@ __all__ = [
     "experiment_names",
     "fit",
     "load_experiment",
+    "rescaled_arrivals",
     "sequential_arrivals",
     "simulate",
     "simulate_batch",
+    "workloads",
 ]

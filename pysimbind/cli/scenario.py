@@ -17,6 +17,7 @@ from ..experiment import Experiment, load_experiment
 from ..fit.result import SCHEMA as FIT_SCHEMA
 from ..fit.result import FitResult
 from ..parameters import Parameters
+from .workload import add_workload, read_workload, with_workload
 
 _SETTABLE = tuple(name for name in FIELDS if name != "semantics")  # that has its own option
 _VLLM_NAMES = {"num_gpu_blocks_override": "num_gpu_blocks"}
@@ -51,11 +52,15 @@ def add_scenario(parser: argparse.ArgumentParser) -> None:
         metavar="C",
         help="closed loop: at most C requests in flight, as vllm bench serve does",
     )
+    add_workload(parser)
 
 
 def make_scenario(args: argparse.Namespace) -> Scenario:
     """Load and change what the options name; raises ``InputError`` where they name nothing good."""
     given = load_experiment(args.experiment)
+    other = read_workload(args)
+    if other is not None:
+        given = with_workload(given, other)
     experiment = with_semantics(given, args.semantics)
     config = experiment.config.replace(**read_settings(args.set))
     workload = experiment.workload
