@@ -32,8 +32,9 @@ PATTERNS: Mapping[str, str] = MappingProxyType(
 )
 """How text is cut before byte pairs are merged, by name; files of tiktoken ranks don't tell.
 
-``cl100k``: OpenAI's GPT-3.5 and 4 (``tiktoken_ext/openai_public.py``). ``qwen``: all Qwen models
-(``PRETOKENIZE_REGEX`` of their tokenizers).
+``cl100k``: OpenAI's GPT-3.5 and 4 (``tiktoken_ext/openai_public.py``). ``qwen``: Qwen up to Qwen3
+(``PAT_STR`` of its tokenizer). Qwen3.5 has another, with combining marks among the letters: for
+that, give the regular expression itself.
 """
 
 
