@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import fit
+from . import fit, workloads
 from .arrivals import arrival_deltas_us, rescaled_arrivals, sequential_arrivals
 from .config import ServerConfig
 from .errors import (
@@ -78,4 +78,5 @@ __all__ = [
     "sequential_arrivals",
     "simulate",
     "simulate_batch",
+    "workloads",
 ]

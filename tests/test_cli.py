@@ -6,6 +6,7 @@ the numbers.
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import subprocess
@@ -25,6 +26,7 @@ from pysimbind.parameters import NAMES
 from pysimbind.results import SimResult, Status
 from pysimbind.simulator import Simulator
 from pysimbind.workload import Workload
+from pysimbind.workloads import from_sharegpt, from_tokenised, generate
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "pysimbind"]
@@ -368,7 +370,7 @@ BAD = [
     (["--params", "{tmp}/short.json", "--out", "{tmp}/short.json"], "short.json: already an input"),
     (
         ["--sed", "1"],
-        "unrecognized arguments: --sed; did you mean '--set'? (see python -m pysimbind sim",
+        "unrecognized arguments: --sed; did you mean '--seed'? (see python -m pysimbind sim",
     ),
     (["--out"], "expected one argument"),
 ]
@@ -487,3 +489,103 @@ def test_streams_that_are_closed_or_full(redirection: str, code: int, complaint:
     assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert complaint in done.stderr
+
+
+# --- simulate: another workload ------------------------------------------------------------------
+
+ANOTHER = ["--num-requests", "20", "--input-tokens", "uniform:5,90", "--output-tokens", "7"]
+
+
+def run_another(params: str, tmp_path: Path, options: list[str]) -> dict[str, Any]:
+    out = tmp_path / "r.json"
+    assert main(["simulate", "--params", params, "--out", str(out), *options]) == 0
+    saved: dict[str, Any] = json.loads(out.read_text())
+    return saved
+
+
+def assert_simulates(saved: dict[str, Any], workload: Workload) -> None:
+    with Simulator(workload, load_experiment("exp1_30rr").config) as simulator:
+        expected = simulator.run(PARAMS)
+    assert saved["requests"]["e2e_s"] == expected.e2e.tolist()
+    assert saved["requests"]["arrival_s"] == workload.arrival_s.tolist()
+    assert saved["requests"]["cached_tokens"] == expected.cached_tokens.tolist()
+    assert saved["experiment"] == "another workload on exp1_30rr"
+    assert saved["caveat"] == ""
+
+
+def test_a_generated_workload(
+    params: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk = "turns=uniform(1,3),think_s=1,ttft_s=0.1,tpot_s=0.01"
+    options = {"arrivals": "poisson:rate=9", "prefix": "2,32", "sessions": talk, "seed": "4"}
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    saved = run_another(params, tmp_path, [*ANOTHER, *words, "--max-concurrency", "3"])
+    expected = generate(
+        20,
+        input_tokens="uniform:5,90",
+        output_tokens=7,
+        max_concurrency=3,
+        **(options | {"seed": 4}),
+    )
+    assert_simulates(saved, expected)
+    printed = capsys.readouterr().out
+    assert "measured" not in printed
+    assert "another workload on exp1_30rr, vllm-v1-0.9.1: 20 requests" in printed
+
+
+def test_a_dataset(params: str, tmp_path: Path) -> None:
+    says = [{"from": "human", "value": [5] * 40}, {"from": "gpt", "value": [6, 7]}]
+    entries = [{"id": "a", "conversations": says, "arrivalDelta": 20_000}] * 3
+    file = tmp_path / "tokens.json"
+    file.write_text(json.dumps(entries))
+    saved = run_another(params, tmp_path, ["--tokenised", str(file), "--num-requests", "2"])
+    assert_simulates(saved, from_tokenised(file, 2))
+
+
+def test_raw_sharegpt(params: str, tmp_path: Path) -> None:
+    pytest.importorskip("tiktoken", reason="needs the extra 'tokenizers'")
+    ranks = tmp_path / "bytes.tiktoken"
+    lines = (f"{base64.b64encode(bytes([i])).decode()} {i}\n" for i in range(256))
+    ranks.write_text("".join(lines))
+    file = tmp_path / "sharegpt.json"
+    talk = [{"value": "how are you"}, {"value": "fine"}]
+    file.write_text(json.dumps([{"conversations": talk}] * 3))
+    options = ["--sharegpt", str(file), "--tokenizer", str(ranks), "--tokenizer-pattern", "qwen"]
+    options += ["--num-requests", "5", "--sharegpt-output-len", "9"]
+    saved = run_another(params, tmp_path, options)
+    assert_simulates(saved, from_sharegpt(file, ranks, 5, output_len=9))
+    assert saved["requests"]["input_tokens"] == [len("how are you")] * 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seed", "3"], "another workload needs --num-requests and --input-tokens and --output-"),
+        (ANOTHER[:4], "another workload needs --output-tokens"),
+        ([*ANOTHER, "--tokenizer", "x.json"], "--tokenizer does not go with a generated workload"),
+        ([*ANOTHER, "--tokenised", "x.json"], "--input-tokens does not go with --tokenised"),
+        (["--sharegpt", "x.json"], "--sharegpt needs --tokenizer and --num-requests"),
+        (["--sharegpt", "x.json", "--prefix", "2,8"], "--prefix does not go with --sharegpt"),
+        (
+            [*ANOTHER, "--arrivals", "gama:3"],
+            "arrivals 'gama:3': unknown kind 'gama'; did you mean",
+        ),
+        ([*ANOTHER, "--num-requests", "0"], "num_requests must be an integer >= 1"),
+        (["--tokenised", "no.json"], "no.json: cannot be read"),
+        (["--tokenised", "r.json", "--out", "r.json"], "r.json: already an input"),
+    ],
+)
+def test_another_workload_that_is_none(
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("r.json").write_text("[]")
+    assert main(["simulate", *options]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert message in printed.err

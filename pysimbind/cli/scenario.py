@@ -21,6 +21,7 @@ from ..experiment import Experiment
 from ..fit.result import SCHEMA as FIT_SCHEMA
 from ..fit.result import FitResult
 from ..parameters import Parameters
+from .workload import add_workload, read_workload, with_workload
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,15 @@ def add_scenario(parser: argparse.ArgumentParser) -> None:
         metavar="C",
         help="closed loop: at most C requests in flight, as vllm bench serve does",
     )
+    add_workload(parser)
 
 
 def make_scenario(args: argparse.Namespace) -> Scenario:
     """Load and change what the options name; raises ``InputError`` where they name nothing good."""
     given = read_experiment(args)
+    other = read_workload(args)
+    if other is not None:
+        given = with_workload(given, other)
     experiment = with_semantics(given, args.semantics)
     config = experiment.config.replace(**read_settings(args.set))
     workload = experiment.workload

@@ -20,12 +20,13 @@ from ..simulator import Simulator
 from .requests import check_ending, save_requests
 from .scenario import Scenario, add_scenario, make_scenario
 from .summary import summary
+from .workload import workload_files
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Simulate an experiment's workload once and print what came of it, the measured latencies "
-        "beside the simulated ones."
+        "beside the simulated ones; or another workload on the experiment's server."
     )
     parser.epilog = (
         f"bundled experiments: {', '.join(experiment_names())}. Exit code 1: some request did not "
@@ -49,7 +50,8 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
-    check_outputs([args.out, args.trace, args.plot], [*reading_inputs(args), args.params, args.fit])
+    inputs = [*reading_inputs(args), args.params, args.fit, *workload_files(args)]
+    check_outputs([args.out, args.trace, args.plot], inputs)
     if args.out is not None:
         check_ending(args.out)
     if args.plot is not None:
