@@ -28,8 +28,7 @@ def load_record(
 ) -> Record:
     """Read a saved fit, or an experiment (bundled or a file) with its baseline parameters.
 
-    ``experiment``: take the requests from there; a saved fit keeps the server that it was made
-    for. Without it, a fit brings the bundled experiment that it was made on. ``params`` replaces
+    ``experiment``: take the requests from there; the server stays the record's. Without it, a fit brings the bundled experiment that it was made on. ``params`` replaces
     the record's own. Raises ``InputError`` where a record has no parameters or no requests.
     """
     if _is_fit(record):
@@ -41,6 +40,7 @@ def load_record(
     else:
         own = load_experiment(record)
         given = own if experiment is None else load_experiment(experiment)
+        given = dataclasses.replace(given, config=own.config)
         found, source = params or own.baseline, f"the baseline of {own.name}"
     if params is not None:
         found, source = params, "explicit coefficients"

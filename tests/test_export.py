@@ -65,6 +65,7 @@ def test_a_saved_fit_is_a_record(tmp_path: Path) -> None:
     record = load_record(path)
     assert record.params.as_dict() == result.params
     assert record.experiment.config == result.config
+    assert load_record("exp1_30rr", "vllm-cpu-sync-r9").experiment.config == result.config
     other = load_record(path, "vllm-cpu-sync-r3")
     assert other.experiment.name == "vllm-cpu-sync-r3"
     assert other.experiment.config == result.config
@@ -90,6 +91,9 @@ def test_capacity_and_export_print(tmp_path: Path, capsys: pytest.CaptureFixture
     out = tmp_path / "c.yaml"
     assert main(["export", "exp1_30rr", "--out", str(out)]) == 0
     assert out.read_text() == to_yaml(load_record("exp1_30rr"))
+    changed = ["--semantics", "blis-2025-07", "--set", "max_num_seqs=9"]
+    assert main(["export", "exp1_30rr", *changed, "--format", "command"]) == 0
+    assert "--max-num-running-reqs 9 " in capsys.readouterr().out
     coeffs = ",".join(map(repr, LINEAR.coeffs.tolist()))
     explicit = ["--regression-coeffs", coeffs, "--overheads", "0,0,0,2000", "--format", "json"]
     capsys.readouterr()

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 
+from .._cli import with_semantics
+from ..config import SEMANTICS
 from ..errors import ParameterError
 from ..parameters import OVERHEADS, Parameters
 from ..record import Record, load_record
-from .scenario import read_parameters
+from .scenario import read_parameters, read_settings
 
 
 def add_record(parser: argparse.ArgumentParser) -> None:
     """Add the options that ``make_record`` reads."""
     add = parser.add_argument
     add("record", metavar="RECORD", help="a saved fit, a bundled experiment or a measurement file")
+    add("--semantics", metavar="NAME", help=f"{', '.join(SEMANTICS)} (default: the record's)")
+    add("--set", action="append", default=[], metavar="SETTING=VALUE", help="as for simulate")
     add("--experiment", metavar="EXPERIMENT", help="take the requests from here")
     add("--params", metavar="FILE", help="other parameters: a JSON file {name: value}")
     add(
@@ -27,7 +32,10 @@ def add_record(parser: argparse.ArgumentParser) -> None:
 
 def make_record(args: argparse.Namespace) -> Record:
     """Load what the options name; raises ``InputError`` where they name nothing good."""
-    return load_record(args.record, args.experiment, _parameters(args))
+    record = load_record(args.record, args.experiment, _parameters(args))
+    experiment = with_semantics(record.experiment, args.semantics)
+    config = experiment.config.replace(**read_settings(args.set))
+    return dataclasses.replace(record, experiment=dataclasses.replace(experiment, config=config))
 
 
 def _parameters(args: argparse.Namespace) -> Parameters | None:
