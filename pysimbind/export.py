@@ -59,7 +59,7 @@ def to_yaml(record: Record) -> str:
     """Return parameters with units, and the server's settings, as YAML."""
     settings = record.experiment.config.as_dict()
     lines = ["params:"]
-    lines += [f"  {n}: {record.params[n]!r}  # {_unit(n)}" for n in NAMES]
+    lines += [f"  {n}: {_scalar(record.params[n])}  # {_unit(n)}" for n in NAMES]
     lines += ["config:", *(f"  {n}: {_scalar(value)}" for n, value in settings.items())]
     remarks = [f"parameters: {record.source}", *_cannot_say()]
     return _commented(remarks) + "\n".join(lines) + "\n"
@@ -117,6 +117,7 @@ def to_llm_d(record: Record) -> str:
         "max-num-seqs requests; the record's need not.",
         "Not said: token budget, chunked prefill, time that prefills take from decoding requests, "
         "and randomness (all -std-dev stay 0).",
+        "Durations are Go's; releases that take whole milliseconds need them rounded.",
         "time-to-first-token would replace the prefill line by a constant: left out on purpose.",
     ]
     return _commented(remarks) + "".join(f"{key}: {value}\n" for key, value in keys.items())
@@ -139,9 +140,15 @@ def _unit(name: str) -> str:
 
 
 def _scalar(value: object) -> str:
-    return (
-        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-    )
+    """Return a YAML scalar; YAML 1.1 reads 1e-05, without a point, as text."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    mantissa, e, exponent = str(value).partition("e")
+    if isinstance(value, float) and e and "." not in mantissa:
+        return f"{mantissa}.0e{exponent}"
+    return str(value)
 
 
 def _commented(remarks: list[str]) -> str:

@@ -28,8 +28,9 @@ def load_record(
 ) -> Record:
     """Read a saved fit, or an experiment (bundled or a file) with its baseline parameters.
 
-    ``experiment``: take the requests from there; the server stays the record's. Without it, a fit brings the bundled experiment that it was made on. ``params`` replaces
-    the record's own. Raises ``InputError`` where a record has no parameters or no requests.
+    ``experiment``: take the requests from there; the server stays the record's. Without it, a
+    fit brings the bundled experiment that it was made on. ``params`` replaces the record's own.
+    Raises ``InputError`` where a record has no parameters or no requests.
     """
     if _is_fit(record):
         fit = FitResult.load(record)

@@ -43,6 +43,7 @@ def test_json_and_yaml_say_the_same() -> None:
     read = dict(line.split(": ", 1) for line in lines if ": " in line and line[0] != "#")
     for name, value in saved["params"].items():
         assert float(read[name]) == value
+    assert "sum_decode_tokens: 1.0e-05  #" in to_yaml(load_record("exp1_30rr", params=LINEAR))
     assert read["enable_prefix_caching"] == "true"
 
 
