@@ -31,7 +31,7 @@ def plot_run(result: SimResult, *, title: str = "", kv_capacity: int | None = No
     matplotlib.
     """
     line = _thinned(timeline(result))
-    figure: Figure = _figure_class()(figsize=(9, 5), layout="constrained")
+    figure: Figure = figure_class()(figsize=(9, 5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
     upper.set_title(title, loc="left", fontsize=10)
     _area(upper, line.time_s, line.running, "running", "#2a6f97")
@@ -72,10 +72,11 @@ def check_format(path: str | os.PathLike[str]) -> None:
 
 def require_matplotlib() -> None:
     """Raise ``MissingExtraError`` where matplotlib is not installed."""
-    _figure_class()
+    figure_class()
 
 
-def _figure_class() -> Any:
+def figure_class() -> Any:
+    """Return matplotlib's ``Figure``; raises ``MissingExtraError`` where it is not installed."""
     try:
         from matplotlib.figure import Figure  # no pyplot: no windows, no global state
     except ImportError as exc:

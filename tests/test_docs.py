@@ -161,11 +161,11 @@ def check_fit(arguments: list[str], folder: Path) -> None:
         assert all(method in done for method in METHODS)
 
 
-def check_simulate(arguments: list[str], folder: Path) -> None:
+def check_command(command: str, arguments: list[str], folder: Path) -> None:
     """Run it; what it promises to save is there."""
     if "--plot" in arguments:
         pytest.importorskip("matplotlib", reason="--plot needs the extra 'plot'")
-    run_module("pysimbind", ["simulate", *arguments], folder)
+    run_module("pysimbind", [command, *arguments], folder)
     for option, saved in itertools.pairwise(arguments):
         assert option not in ("--trace", "--plot", "--out") or (folder / saved).stat().st_size > 0
 
@@ -281,8 +281,11 @@ def check_shell(arguments: list[str], folder: Path) -> None:
 
 CHECKS = {
     "python -m pysimbind.fit": check_fit,
-    "python -m pysimbind simulate": check_simulate,
     "python -m pysimbind convert": check_convert,
+    "python -m pysimbind simulate": functools.partial(check_command, "simulate"),
+    "python -m pysimbind sweep": functools.partial(check_command, "sweep"),
+    "python -m pysimbind capacity": functools.partial(check_command, "capacity"),
+    "python -m pysimbind export": functools.partial(check_command, "export"),
     "python -m pysimbind": check_help,
     "python -m benchmarks.cost_by_size": check_cost_by_size,
     "python -m pytest": check_pytest,

@@ -9,12 +9,18 @@ from types import MappingProxyType
 from .._cli import Command, Parser, guarded
 from ..errors import InputError, nearest
 from ..fit.cli import COMMAND as FIT
+from .capacity import COMMAND as CAPACITY
 from .convert import COMMAND as CONVERT
 from .experiments import COMMAND as EXPERIMENTS
+from .export import COMMAND as EXPORT
 from .simulate import COMMAND as SIMULATE
+from .sweep import COMMAND as SWEEP
 
 COMMANDS: Mapping[str, Command] = MappingProxyType(
-    {command.name: command for command in (SIMULATE, FIT, CONVERT, EXPERIMENTS)}
+    {
+        command.name: command
+        for command in (SIMULATE, FIT, SWEEP, CAPACITY, EXPORT, CONVERT, EXPERIMENTS)
+    }
 )
 """The commands by name."""
 

@@ -90,7 +90,7 @@ def _parameters(
     args: argparse.Namespace, experiment: Experiment
 ) -> tuple[Parameters, str, list[str]]:
     if args.params is not None:
-        return _read_parameters(args.params), str(args.params), []
+        return read_parameters(args.params), str(args.params), []
     if args.fit is not None:
         fit = FitResult.load(args.fit)
         notes = []
@@ -111,7 +111,8 @@ def _parameters(
     return experiment.baseline, "the experiment's baseline", []
 
 
-def _read_parameters(path: str) -> Parameters:
+def read_parameters(path: str) -> Parameters:
+    """Read a JSON file {name: value}; raises ``ParameterError`` naming the file."""
     obj = read_json(path, ParameterError)
     if not isinstance(obj, dict):
         raise ParameterError(f"{path}: must be a JSON object {{name: value}} of all parameters")

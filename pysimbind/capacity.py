@@ -1,0 +1,140 @@
+"""The largest request rate at which a server keeps its service-level objectives."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .config import ServerConfig
+from .errors import InputError, nearest
+from .parameters import Parameters
+from .results import Outcome, SimResult
+from .simulator import Simulator
+from .sweep import at_rate, interval, latency_statistic
+from .workload import Workload
+
+_METRICS = ("ttft", "tpot", "e2e")
+_SLO = re.compile(r"\s*(mean|p\d+(?:\.\d+)?)\s+(\w+)\s*<=\s*([\d.eE+-]+)\s*(s|ms)?\s*")
+_LEAST_RPS, _MOST_RPS = 1e-3, 1e6
+
+
+@dataclass(frozen=True)
+class Slo:
+    """An objective: a statistic (``mean``, ``p99``) of ``ttft``, ``tpot`` or ``e2e`` [s]."""
+
+    statistic: str
+    metric: str
+    limit_s: float
+
+    @classmethod
+    def parse(cls, text: str) -> Slo:
+        """Read ``p99 ttft <= 0.5`` (seconds, or with a unit, ``500ms``); raises ``InputError``."""
+        match = _SLO.fullmatch(text)
+        if match is None:
+            raise InputError(f"--slo {text!r}: expected as in 'p99 ttft <= 0.5' (or '<= 500ms')")
+        statistic, metric, number, unit = match.groups()
+        if metric not in _METRICS:
+            raise InputError(
+                f"--slo {text!r}: unknown latency {metric!r}{nearest(metric, _METRICS)}"
+            )
+        if statistic != "mean" and not 0 < float(statistic[1:]) <= 100:
+            raise InputError(f"--slo {text!r}: a percentile is > 0 and <= 100, got {statistic}")
+        try:
+            limit_s = float(number) / (1e3 if unit == "ms" else 1.0)
+        except ValueError:
+            raise InputError(f"--slo {text!r}: {number!r} is not a number") from None
+        if not 0 < limit_s < math.inf:
+            raise InputError(f"--slo {text!r}: the limit must be a finite number > 0")
+        return cls(statistic, metric, limit_s)
+
+    def holds(self, workload: Workload, result: SimResult) -> bool:
+        """Tell whether a run keeps the objective; a run with no such latency does."""
+        if self.metric == "tpot":
+            gaps = np.where(workload.output_tokens > 1, workload.output_tokens - 1.0, np.nan)
+            seconds = (result.e2e - result.ttft) / gaps
+        else:
+            seconds = result.ttft if self.metric == "ttft" else result.e2e
+        return not latency_statistic(seconds, self.statistic) > self.limit_s
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Requests per second: mean over the replicas, with the bounds of a 95 % t-interval.
+
+    0 where the objectives hold at no rate, infinite where they hold however fast requests come
+    (the workload is too short to fill the server); then there is no interval.
+    """
+
+    rate_rps: float
+    low_rps: float
+    high_rps: float
+
+    def replicas_for(self, target_rps: float) -> int:
+        """Return how many servers keep the objectives at ``target_rps``, by the lower bound.
+
+        Requests are taken to be spread evenly and at random. Raises ``InputError`` where no number
+        of servers does, or the target is not a finite number > 0.
+        """
+        if not 0 < target_rps < math.inf:
+            raise InputError(f"a target rate must be a finite number > 0, got {target_rps}")
+        each = self.rate_rps if math.isnan(self.low_rps) else self.low_rps
+        if each <= 0:
+            raise InputError("the objectives hold at no rate for sure: no number of servers helps")
+        return max(1, math.ceil(target_rps / each))
+
+
+def capacity(
+    params: Parameters,
+    workload: Workload,
+    config: ServerConfig,
+    slos: Sequence[Slo],
+    *,
+    replicas: int = 6,
+    seed: int = 0,
+    rtol: float = 0.005,
+) -> Capacity:
+    """Return the largest rate at which all ``slos`` hold and every request finishes.
+
+    Bisection for each replica's arrivals, which scale with the rate (common random numbers), to
+    ``rtol`` of the rate; the interval is over the replicas. Where latency is not monotonic in the
+    rate, a bisection finds one crossing of the limit. Raises ``InputError`` without objectives.
+    """
+    if not slos or replicas < 1 or not 0 < rtol < 1:
+        raise InputError("capacity needs objectives, replicas >= 1 and 0 < rtol < 1")
+
+    def holds(draw: int, rate_rps: float) -> bool:
+        sent = at_rate(workload, rate_rps, seed=draw)
+        with Simulator(sent, config) as simulator:
+            result = simulator.run(params)
+        return result.outcome is Outcome.OK and all(slo.holds(sent, result) for slo in slos)
+
+    rates = [_largest(functools.partial(holds, seed + k), rtol) for k in range(replicas)]
+    if not all(map(math.isfinite, rates)):
+        return Capacity(math.inf, math.nan, math.nan)
+    mean, low, high = interval(rates)
+    return Capacity(mean, low if math.isnan(low) else max(low, 0.0), high)
+
+
+def _largest(holds: Callable[[float], bool], rtol: float) -> float:
+    """Bisect on a logarithmic scale for the largest rate at which ``holds`` is true."""
+    good, bad = 0.0, 1.0
+    while holds(bad):
+        good, bad = bad, 4 * bad
+        if bad > _MOST_RPS:
+            return math.inf
+    while good == 0.0:
+        if bad < _LEAST_RPS:
+            return 0.0
+        if holds(bad / 4):
+            good = bad / 4
+        else:
+            bad /= 4
+    while bad > good * (1 + rtol):
+        middle = math.sqrt(good * bad)
+        good, bad = (middle, bad) if holds(middle) else (good, middle)
+    return good

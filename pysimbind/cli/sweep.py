@@ -1,0 +1,112 @@
+"""``python -m pysimbind sweep``: what a server does over rates and settings."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+
+from .. import plots
+from .._cli import EXIT_FAILED, EXIT_OK, Command, check_outputs, interrupts, print_report
+from .._text import table
+from ..record import Record
+from ..sweep import SweepRow, check_table, grid, reshape, save_rows, sweep
+from ..sweep_plots import plot_sweep
+from .grid import Bar, add_grid, named, read_grid
+from .record import add_record, make_record
+
+_SHOWN = (
+    "throughput_rps",
+    "ttft_mean_s",
+    "ttft_p99_s",
+    "tpot_mean_s",
+    "e2e_mean_s",
+    "e2e_p99_s",
+    "queue_mean_s",
+    "peak_kv_blocks",
+    "preemptions",
+)
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Predict throughput and latencies over request rates and settings."
+    parser.epilog = "Exit code 1: no request finished at any point."
+    add_record(parser)
+    add = parser.add_argument
+    add("--rates", type=float, nargs="+", required=True, metavar="R", help="requests per second")
+    add_grid(parser)
+    add("--workers", type=int, default=0, metavar="N", help="threads (default: one a processor)")
+    add("--out", metavar="FILE", help="save all metrics with intervals: .csv or .json")
+    add("--plot", metavar="FILE", help="draw throughput and p99 latencies: .png, .svg or .pdf")
+
+
+def _run(args: argparse.Namespace) -> int:
+    check_outputs([args.out, args.plot], [args.record, args.experiment, args.params])
+    if args.out is not None:
+        check_table(args.out)
+    if args.plot is not None:
+        plots.check_format(args.plot)
+        plots.require_matplotlib()
+    record = make_record(args)
+    points = grid(args.rates, read_grid(args), args.prompt_scale)
+    workload = reshape(record.experiment.workload, num_requests=args.num_requests)
+    with interrupts() as ctrl_c:
+        rows = sweep(
+            record.params,
+            workload,
+            record.experiment.config,
+            points,
+            replicas=args.replicas,
+            seed=args.seed,
+            workers=args.workers,
+            progress=Bar(ctrl_c),
+        )
+    _save(args, record, rows)
+    saved = [f"saved: {path}" for path in (args.out, args.plot) if path is not None]
+    print_report("\n".join([_report(record, rows, args.replicas), *saved]))
+    return EXIT_OK if any(row.mean["finished"] > 0 for row in rows) else EXIT_FAILED
+
+
+def _save(args: argparse.Namespace, record: Record, rows: Sequence[SweepRow]) -> None:
+    if args.out is not None:
+        about = {
+            "experiment": record.experiment.name,
+            "caveat": record.experiment.caveat,
+            "params": record.params.as_dict(),
+            "params_from": record.source,
+            "config": record.experiment.config.as_dict(),
+            "num_requests": args.num_requests or len(record.experiment.workload),
+            "replicas": args.replicas,
+            "seed": args.seed,
+        }
+        save_rows(args.out, rows, about)
+    if args.plot is not None:
+        plots.save_plot(plot_sweep(rows), args.plot)
+
+
+def _report(record: Record, rows: Sequence[SweepRow], replicas: int) -> str:
+    lines = [["rate_rps", *_SHOWN, "", ""]]
+    for row in rows:
+        scale = row.point.prompt_scale
+        setting = {**row.point.settings, **({} if scale == 1 else {"prompt_scale": scale})}
+        values = [_shown(row.mean[name]) for name in _SHOWN]
+        lines.append([f"{row.point.rate_rps:g}", *values, _mark(row), named(setting)])
+    experiment = record.experiment
+    head = f"{experiment.name}, {experiment.config.semantics}, parameters: {record.source}; "
+    head += f"means over {replicas} draws of the arrivals"
+    caveat = [f"caveat: {experiment.caveat}"] if experiment.caveat else []
+    return "\n".join([head, table(lines, left=(len(_SHOWN) + 1, -1)), *caveat])
+
+
+def _mark(row: SweepRow) -> str:
+    marks = ["saturated"] if row.saturated else []
+    if row.mean["finished"] < 1:
+        marks.append(f"{100 * row.mean['finished']:.3g} % finished")
+    return ", ".join(marks)
+
+
+def _shown(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else "-"
+
+
+COMMAND = Command("sweep", "predict over request rates and settings", _configure, _run)

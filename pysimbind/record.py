@@ -1,0 +1,71 @@
+"""A record to predict from: parameters, the requests they are asked about, and the server."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+
+from ._jsonio import read_json
+from .errors import ExperimentError, InputError
+from .experiment import Experiment, experiment_names, load_experiment
+from .fit.result import SCHEMA as FIT_SCHEMA
+from .fit.result import FitResult
+from .parameters import Parameters
+
+
+@dataclass(frozen=True)
+class Record:
+    """Parameters, the experiment whose requests and server go with them, and their source."""
+
+    params: Parameters
+    experiment: Experiment
+    source: str
+
+
+def load_record(
+    record: str, experiment: str | None = None, params: Parameters | None = None
+) -> Record:
+    """Read a saved fit, or an experiment (bundled or a file) with its baseline parameters.
+
+    ``experiment``: take the requests from there; the server stays the record's. Without it, a
+    fit brings the bundled experiment that it was made on. ``params`` replaces the record's own.
+    Raises ``InputError`` where a record has no parameters or no requests.
+    """
+    if _is_fit(record):
+        fit = FitResult.load(record)
+        given = _requests_of(record, fit, experiment)
+        given = dataclasses.replace(given, config=fit.config)
+        found: Parameters | None = Parameters.from_vector(fit.x)
+        source = f"{record}, {fit.method} on {fit.experiment}"
+    else:
+        own = load_experiment(record)
+        given = own if experiment is None else load_experiment(experiment)
+        given = dataclasses.replace(given, config=own.config)
+        found, source = params or own.baseline, f"the baseline of {own.name}"
+    if params is not None:
+        found, source = params, "explicit coefficients"
+    if found is None:
+        raise InputError(
+            f"{record} has no baseline parameters: give a saved fit instead "
+            f"(`python -m pysimbind fit {record} --out FILE`), or --params FILE"
+        )
+    return Record(found, given, source)
+
+
+def _is_fit(record: str) -> bool:
+    if record in experiment_names() or not os.path.exists(record):
+        return False
+    obj = read_json(record, ExperimentError)
+    return isinstance(obj, dict) and obj.get("schema") == FIT_SCHEMA
+
+
+def _requests_of(record: str, fit: FitResult, experiment: str | None) -> Experiment:
+    if experiment is not None:
+        return load_experiment(experiment)
+    if fit.experiment not in experiment_names():
+        raise InputError(
+            f"{record}: was fitted to {fit.experiment}, which is not bundled: give its file as "
+            "--experiment FILE"
+        )
+    return load_experiment(fit.experiment)
