@@ -8,6 +8,7 @@ from . import fit
 from .arrivals import arrival_deltas_us, sequential_arrivals
 from .config import ServerConfig
 from .errors import (
+    CollectError,
     ConfigError,
     ExperimentError,
     FitError,
@@ -42,6 +43,7 @@ __all__ = [
     "NAMES",
     "OVERHEADS",
     "BatchResult",
+    "CollectError",
     "ConfigError",
     "Experiment",
     "ExperimentError",
