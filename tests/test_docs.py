@@ -170,6 +170,20 @@ def check_simulate(arguments: list[str], folder: Path) -> None:
         assert option not in ("--trace", "--plot", "--out") or (folder / saved).stat().st_size > 0
 
 
+def check_collect(arguments: list[str], folder: Path) -> None:
+    """Print the commands for the page's own file."""
+    (folder / "config.yaml").write_text(blocks(ROOT / "docs" / "collect.md", "yaml")[0], "utf-8")
+    if "--dry-run" not in arguments:
+        arguments = [*arguments, "--dry-run"]
+    assert "bench serve" in run_module("pysimbind.collect", arguments, folder)
+
+
+def check_export(arguments: list[str], folder: Path) -> None:
+    """Look whether the tests read the variables."""
+    read = (ROOT / "tests" / "test_collect_real.py").read_text("utf-8")
+    assert all(f'"{word.partition("=")[0]}"' in read for word in arguments)
+
+
 def check_help(arguments: list[str], folder: Path) -> None:
     assert "--help" in arguments
     run_module("pysimbind", arguments, folder)
@@ -274,6 +288,7 @@ def check_shell(arguments: list[str], folder: Path) -> None:
 
 CHECKS = {
     "python -m pysimbind.fit": check_fit,
+    "python -m pysimbind.collect": check_collect,
     "python -m pysimbind simulate": check_simulate,
     "python -m pysimbind": check_help,
     "python -m benchmarks.cost_by_size": check_cost_by_size,
@@ -286,6 +301,7 @@ CHECKS = {
     "ruff": check_configured,
     "mypy": check_configured,
     ".ci/run": check_ci,
+    "export": check_export,
     "cd": check_shell,
     ".": check_shell,
 }

@@ -142,9 +142,9 @@ def _bench(run: Run, tools: Tools, server: Server, folder: Path) -> None:
                 raise CollectError(
                     f"the benchmark ran for more than {tools.run_timeout_s:g} s (--run-timeout)"
                 )
+        server.check()  # where both ended, the server is the cause
         if bench.exit_code() != 0:
             raise CollectError(f"the benchmark failed: {bench.ending()}")
-    server.check()
 
 
 def _bench_environment() -> dict[str, str]:

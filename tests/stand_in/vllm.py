@@ -1,4 +1,4 @@
-"""A stand-in for vLLM: ``serve`` and ``bench serve`` with its flags, endpoints, log lines and files.
+"""A stand-in for vLLM: ``serve`` and ``bench serve`` with its flags, endpoints, log and files.
 
 Its latencies are made up: request i has a TTFT of 0.01 + 0.001 i seconds and gaps of 0.005 s. What
 goes wrong is told by the environment variable STAND_IN, a word: see ``WRONGS``. STAND_IN_TRACE
