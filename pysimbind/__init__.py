@@ -8,6 +8,7 @@ from . import fit, workloads
 from .arrivals import arrival_deltas_us, rescaled_arrivals, sequential_arrivals
 from .config import ServerConfig
 from .errors import (
+    CollectError,
     ConfigError,
     ExperimentError,
     FitError,
@@ -42,6 +43,7 @@ __all__ = [
     "NAMES",
     "OVERHEADS",
     "BatchResult",
+    "CollectError",
     "ConfigError",
     "Experiment",
     "ExperimentError",

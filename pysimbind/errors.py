@@ -42,6 +42,10 @@ class OutputError(InputError):
     """A result cannot be written where it was asked for."""
 
 
+class CollectError(PysimbindError, RuntimeError):
+    """A measurement on a real server failed: the server, the benchmark, or what it wrote."""
+
+
 class MissingExtraError(PysimbindError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
 

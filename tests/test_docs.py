@@ -177,6 +177,20 @@ def check_convert(arguments: list[str], folder: Path) -> None:
     assert "saved: " in run_module("pysimbind", ["convert", *arguments], folder)
 
 
+def check_collect(arguments: list[str], folder: Path) -> None:
+    """Print the commands for the page's own file."""
+    (folder / "config.yaml").write_text(blocks(ROOT / "docs" / "collect.md", "yaml")[0], "utf-8")
+    if "--dry-run" not in arguments:
+        arguments = [*arguments, "--dry-run"]
+    assert "bench serve" in run_module("pysimbind.collect", arguments, folder)
+
+
+def check_export(arguments: list[str], folder: Path) -> None:
+    """Look whether the tests read the variables."""
+    read = (ROOT / "tests" / "test_collect_real.py").read_text("utf-8")
+    assert all(f'"{word.partition("=")[0]}"' in read for word in arguments)
+
+
 def check_help(arguments: list[str], folder: Path) -> None:
     assert "--help" in arguments
     run_module("pysimbind", arguments, folder)
@@ -286,6 +300,8 @@ CHECKS = {
     "python -m pysimbind sweep": functools.partial(check_command, "sweep"),
     "python -m pysimbind capacity": functools.partial(check_command, "capacity"),
     "python -m pysimbind export": functools.partial(check_command, "export"),
+    "python -m pysimbind.collect": check_collect,
+    "python -m pysimbind simulate": check_simulate,
     "python -m pysimbind": check_help,
     "python -m benchmarks.cost_by_size": check_cost_by_size,
     "python -m pytest": check_pytest,
@@ -297,6 +313,7 @@ CHECKS = {
     "ruff": check_configured,
     "mypy": check_configured,
     ".ci/run": check_ci,
+    "export": check_export,
     "cd": check_shell,
     ".": check_shell,
 }

@@ -1,0 +1,202 @@
+"""Collect files: what they mean, and what is wrong with them.
+
+Oracles: the commands that the original experiment's own runner makes of its file, and the messages
+that the modules promise.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pysimbind.collect import read_plan
+from pysimbind.collect.flags import normalised, words
+from pysimbind.errors import ConfigError, MissingExtraError
+
+ORIGINAL = """
+# Generated test configurations
+test:
+  baseline:
+    name: "exp1"
+    description: "Basic vLLM performance test"
+    model: "Qwen/Qwen2.5-0.5B"
+    runs: 1
+    vllm:
+      gpu_memory_utilization: 0.9
+      enable_prefix_caching: true
+      disable_log_requests: false
+      block_size: 16
+      max_model_len: 2048
+      max_num_batched_tokens: 2048
+      max_num_seqs: 256
+      long_prefill_token_threshold: 1000000
+      seed: 42  # Set a seed for reproducibility
+    benchmark:
+      backend: "vllm"
+      dataset_name: "sharegpt"
+      dataset_path: "ShareGPT.json"
+      num_prompts: 100
+      request_rate: 16
+      sharegpt_output_len: 0 # Set to 0 for no output length limit
+      temperature: 0.0
+      seed: 42
+"""
+BLOCK = {"model": "m", "vllm": {}, "benchmark": {"request_rate": 4}}
+
+
+def plan(tmp_path: Path, obj: Any) -> Any:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps(obj))
+    return read_plan(path)
+
+
+def test_the_original_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(ORIGINAL)
+    (run,) = read_plan(path)
+    assert run.path == "exp1/rate-16-run-1"
+    serve = run.serve_command(["vllm"])
+    assert serve[:3] == ["vllm", "serve", "Qwen/Qwen2.5-0.5B"]
+    assert set(
+        shlex.split(
+            "--gpu-memory-utilization 0.9 --block-size 16 --max-model-len 2048 "
+            "--max-num-batched-tokens 2048 --max-num-seqs 256 "
+            "--long-prefill-token-threshold 1000000 --seed 42 --enable-prefix-caching"
+        )
+    ) <= set(serve)
+    assert not any("log-requests" in word for word in serve)
+    bench = shlex.join(run.bench_command(["vllm"], run.base_url, "out"))
+    assert "--base-url http://127.0.0.1:8000 --model Qwen/Qwen2.5-0.5B --backend vllm" in bench
+    assert "--num-prompts 100 --request-rate 16 --temperature 0.0 --seed 42" in bench
+    assert "sharegpt-output-len" not in bench
+    assert run.config.long_prefill_token_threshold == 1_000_000
+
+
+def test_blocks_benchmarks_rates_and_repeats(tmp_path: Path) -> None:
+    benches = [{"request_rate": [1, 2.5]}, {"name": "all", "request_rate": "inf"}, {"seed": 1}]
+    several = {"a": BLOCK | {"runs": 2}, "b": BLOCK | {"benchmark": benches}}
+    expected = ["a/rate-4-run-1", "a/rate-4-run-2", "b/bench-1-rate-1-run-1"]
+    expected += ["b/bench-1-rate-2.5-run-1", "b/all-rate-inf-run-1", "b/bench-3-run-1"]
+    assert [run.path for run in plan(tmp_path, several)] == expected
+    assert [run.path for run in plan(tmp_path, {"test": several})] == expected
+    assert [run.path for run in plan(tmp_path, BLOCK)] == ["c/rate-4-run-1"]
+    assert [run.path for run in plan(tmp_path, {"test": BLOCK})] == ["test/rate-4-run-1"]
+
+
+def test_names_of_a_served_model_and_hosts(tmp_path: Path) -> None:
+    vllm = {"model": "dir", "served_model_name": "tiny", "host": "0.0.0.0", "port": 9}
+    (run,) = plan(tmp_path, {"vllm": vllm, "benchmark": {}})
+    assert run.base_url == "http://127.0.0.1:9"
+    assert "dir --host 0.0.0.0 --port 9 --served-model-name tiny" in " ".join(run.serve_command(()))
+    assert "--model dir --served-model-name tiny" in " ".join(run.bench_command((), "u", "o"))
+    (run,) = plan(tmp_path, {"vllm": vllm | {"host": "::1"}, "benchmark": {}})
+    assert run.base_url == "http://[::1]:9"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"enable_prefix_caching": False}, "--no-enable-prefix-caching"),
+        ({"disable_log_stats": False}, ""),
+        ({"max_num_seqs": None}, ""),
+        ({"kv_cache_memory_bytes": "1G"}, "--kv-cache-memory-bytes 1G"),
+        ({"compilation_config": {"level": 3}}, """--compilation-config '{"level":3}'"""),
+        ({"served_model_name": ["a", "b"]}, "--served-model-name a b"),
+        ({"chat_template": "-x"}, "--chat-template=-x"),
+        ({"extra_args": ["--brand-new", 3], "seed": 1}, "--seed 1 --brand-new 3"),
+        ({"max-num-seqs": 4}, "--max-num-seqs 4"),
+    ],
+)
+def test_values_become_words(settings: dict[str, Any], expected: str) -> None:
+    assert words(normalised(settings, "vllm", ""), "vllm", "") == shlex.split(expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vlm": {}}, "vlm: unknown key; did you mean 'vllm'?"),
+        (
+            {"vllm": {"max_num_seq": 8}},
+            "vllm.max_num_seq: unknown flag of vllm serve; did you mean 'max_num_seqs'?",
+        ),
+        ({"benchmark": {"reqest_rate": 8}}, "benchmark.reqest_rate: unknown flag of vllm bench"),
+        ({"vllm": {"no_async_scheduling": True}}, "write async_scheduling: false"),
+        ({"vllm": {"api_key": "x"}}, "vllm.api_key: would be recorded"),
+        ({"vllm": {"max_num_seqs": True}}, "vllm.max_num_seqs: must be one number or text"),
+        ({"vllm": {"max_num_seqs": [1, 2]}}, "must be one number or text, got [1, 2]"),
+        ({"vllm": {"max_num_seqs": 0}}, "vllm: max_num_seqs must be an integer >= 1"),
+        ({"vllm": {"enforce_eager": 1}}, "vllm.enforce_eager: must be true or false, got 1"),
+        ({"vllm": {"port": 0}}, "vllm.port: must be a whole number from 1"),
+        ({"vllm": {"extra_args": ["--seed=1"]}}, "--seed=1 is a known flag: give it as seed"),
+        ({"vllm": {"extra_args": "--x"}}, "extra_args: must be a list of words"),
+        ({"vllm": {"max_num_seqs": 1, "max-num-seqs": 2}}, "given twice"),
+        ({"vllm": 3}, "vllm: must be a mapping"),
+        ({"vllm": {"model": "other"}}, "'other' is not the block's model 'm'"),
+        ({"model": None}, "model: must name the model"),
+        ({"benchmark": []}, "benchmark: the list is empty"),
+        ({"benchmark": {"base_url": "x"}}, "benchmark.base_url: is set by collect"),
+        ({"benchmark": {"request_rate": 0}}, "request_rate: must be > 0 requests/s or inf, got 0"),
+        ({"benchmark": {"request_rate": []}}, "request_rate: the list is empty"),
+        ({"benchmark": {"request_rate": [4, 4.0]}}, "another run is named c/rate-4-run-1"),
+        ({"runs": 0}, "runs: must be a whole number from 1"),
+        ({"name": "a/b"}, "name: 'a/b' cannot name a folder"),
+        ({"name": ".."}, "name: '..' cannot name a folder"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan(tmp_path, BLOCK | change)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(str(tmp_path / "c.json"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("obj", "message"),
+    [
+        ([], "must be a mapping"),
+        ({}, "holds no block"),
+        ({"test": []}, "must be a mapping"),
+        ({"a": BLOCK, "runs": 3}, "runs: neither a block nor a key of one; did you mean 'runs'?"),
+        ({"a": {"vllm": {}, "model": "m"}}, "a.benchmark: missing"),
+        ({"a": BLOCK, "b": BLOCK | {"name": "a"}}, "another run is named a/rate-4-run-1"),
+    ],
+)
+def test_files_of_another_shape(tmp_path: Path, obj: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan(tmp_path, obj)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "line 1, column 5: not valid YAML"),
+        (
+            "vllm: {seed: 1,\n  seed: 2}",
+            "line 2, column 3: not valid YAML: the key 'seed' is given",
+        ),
+        ("a: !!python/object:os.system {}", "not valid YAML: could not determine a constructor"),
+    ],
+)
+def test_yaml_that_is_none(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="^" + str(path)) as caught:
+        read_plan(path)
+    assert message in str(caught.value)
+
+
+def test_yaml_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(ORIGINAL)
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'pysimbind\[collect\]'"):
+        read_plan(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_plan(tmp_path / "missing.yaml")

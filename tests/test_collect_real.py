@@ -1,0 +1,75 @@
+"""Collecting from a real vLLM, which the variables below name.
+
+Oracles: vLLM's own counters and log for the settings, the request rates and lengths asked for, and
+its parsers for the list of flags.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pysimbind.collect.cli import main
+from pysimbind.collect.flags import TABLES
+from pysimbind.experiment import load_experiment
+
+VLLM = os.environ.get("PYSIMBIND_VLLM", "")
+MODEL = os.environ.get("PYSIMBIND_VLLM_MODEL", "")
+pytestmark = [
+    pytest.mark.real_vllm,
+    pytest.mark.skipif(not (VLLM and MODEL), reason="PYSIMBIND_VLLM, PYSIMBIND_VLLM_MODEL: unset"),
+]
+
+
+def test_two_short_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    vllm = {
+        "served_model_name": "tiny",
+        "load_format": "dummy",
+        "port": 8117,
+        "max_model_len": 1024,
+        "max_num_seqs": 64,
+        "block_size": 32,
+        "enforce_eager": True,
+        "enable_prefix_caching": False,
+    }
+    bench = {"dataset_name": "random", "random_input_len": 64, "random_output_len": 16}
+    bench |= {"num_prompts": 30, "request_rate": [4, 10], "ignore_eos": True, "num_warmups": 2}
+    config = tmp_path / "tiny.json"
+    config.write_text(json.dumps({"model": MODEL, "vllm": vllm, "benchmark": bench}))
+    out = tmp_path / "out"
+    assert main([str(config), "--output", str(out), "--vllm", VLLM]) == 0
+    for rate in (4, 10):
+        folder = out / "tiny" / f"rate-{rate}-run-1"
+        experiment = load_experiment(folder / "experiment.json.gz")
+        assert experiment.num_requests == 30
+        assert np.isfinite(experiment.e2e).all()
+        assert (experiment.ttft < experiment.e2e).all()
+        assert set(experiment.workload.output_tokens) == {16}
+        assert experiment.config.max_num_seqs == 64
+        assert experiment.config.enable_prefix_caching is False
+        blocks = experiment.config.num_gpu_blocks
+        assert blocks is not None
+        assert f"KV cache size: {32 * blocks:,} tokens" in (folder / "server.log").read_text()
+        counters = experiment.provenance["counters"]
+        assert counters["generation_tokens"] >= 30 * 16
+
+
+def test_the_flags_are_those_of_vllm() -> None:
+    for section, words in (("vllm", ["serve"]), ("benchmark", ["bench", "serve"])):
+        done = subprocess.run(
+            [VLLM, *words, "--help=all"], capture_output=True, text=True, check=True
+        )
+        offered = {line.split()[0].rstrip(",") for line in done.stdout.splitlines() if "--" in line}
+        flags = {word[2:].replace("-", "_") for word in offered if word.startswith("--")}
+        assert len(flags) > 50
+        assert {f for f in flags if f.removeprefix("no_") not in TABLES[section]} <= {
+            "help",
+            "config",
+            *(f for f in flags if f in TABLES[section]),
+        }
