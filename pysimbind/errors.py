@@ -34,6 +34,10 @@ class ExperimentError(InputError):
     """An experiment is unknown, or its file cannot be read as one."""
 
 
+class DataError(InputError):
+    """An experiment's measurements are too doubtful to be fitted, and the caller is strict."""
+
+
 class FitError(InputError):
     """A fit was asked for with settings that do not go together."""
 

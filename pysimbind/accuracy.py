@@ -1,0 +1,309 @@
+"""How well predicted latencies agree with measured ones, and how well they could at best.
+
+Every number is defined in ``Errors`` and ``PhaseFloor``; errors are in percent of the measured.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ._text import table
+from .errors import InputError, nearest
+from .experiment import Experiment
+from .losses import STATISTICS, TARGETS
+
+FloatArray = npt.NDArray[np.float64]
+Run: TypeAlias = tuple[Experiment, npt.ArrayLike, npt.ArrayLike]
+"""A measured experiment, and the predicted TTFTs [R] and E2Es [R] in seconds."""
+
+PARTS: tuple[str, ...] = ("training", "held-out")
+"""What a run was to the fit whose predictions are judged."""
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of one latency over n requests, with m measured and p predicted, all in percent.
+
+    ``mape``: mean of 100 |p/m - 1|, the mean absolute percentage error. ``mean``, ``p50``,
+    ``p90``, ``p99``: 100 (P/M - 1), signed, of the mean or quantile (linear interpolation) P over
+    the p and M over the m. ``pearson_r``: the correlation of p and m, from -1 to 1. ``requests``:
+    n. All are NaN where n is 0, and ``pearson_r`` where p or m are constant.
+    """
+
+    mape: float
+    mean: float
+    p50: float
+    p90: float
+    p99: float
+    pearson_r: float
+    requests: int
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """Return the numbers by name, None for NaN."""
+        return _numbers_dict(self)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Errors of TTFT, E2E and TPOT = (E2E - TTFT) / (output tokens - 1).
+
+    Each over the requests that have it measured, above 0, and predicted; for TPOT, of more than
+    one output token. ``requests`` is the number in the workload, ``left_out`` of those the number
+    for which TTFT or E2E can't be compared.
+    """
+
+    ttft: Errors
+    e2e: Errors
+    tpot: Errors
+    requests: int
+    left_out: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON values; ``from_dict`` makes an equal accuracy of them."""
+        latencies = {name: getattr(self, name).as_dict() for name in TARGETS}
+        return {**latencies, "requests": self.requests, "left_out": self.left_out}
+
+    @classmethod
+    def from_dict(cls, obj: Mapping[str, Any]) -> Accuracy:
+        """Read what ``as_dict`` gave; raises ``InputError`` for anything else."""
+        values = _known(obj, cls)
+        latencies = {name: _numbers(values[name], Errors) for name in TARGETS}
+        counts = {name: values[name] for name in ("requests", "left_out")}
+        return cls(**latencies, **counts)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Accuracy):
+            return NotImplemented
+        return self.as_dict() == other.as_dict()  # NaN equals NaN there
+
+    __hash__ = None  # type: ignore[assignment]  # NaN has no hash that goes with equality
+
+
+@dataclass(frozen=True)
+class PhaseFloor:
+    """How much replicas differ that differ in the phase of the first step only, in percent.
+
+    For each latency the mean, over requests and over pairs of replicas a and b, of
+    200 |a - b| / (a + b). Which phase the real server had can't be known, so no prediction of
+    single requests is expected to come much below 0.75 of it. NaN where nothing can be compared.
+    """
+
+    ttft: float
+    e2e: float
+    tpot: float
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """Return the numbers by name, None for NaN; ``from_dict`` reads them."""
+        return _numbers_dict(self)
+
+    @classmethod
+    def from_dict(cls, obj: Mapping[str, Any]) -> PhaseFloor:
+        """Read what ``as_dict`` gave; raises ``InputError`` for anything else."""
+        floor: PhaseFloor = _numbers(obj, cls)
+        return floor
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of ``format_table``: a run, its accuracy, its floor, and which of ``PARTS`` it was.
+
+    ``part`` is ``""`` for a line over runs of both, as the pooled one. Raises ``InputError`` for
+    another part.
+    """
+
+    name: str
+    accuracy: Accuracy
+    part: str = ""
+    floor: PhaseFloor | None = None
+
+    def __post_init__(self) -> None:
+        if self.part not in ("", *PARTS):
+            raise InputError(
+                f"{self.name}: unknown part {self.part!r}{nearest(str(self.part), PARTS)} "
+                f"(known: {', '.join(PARTS)})"
+            )
+
+
+def accuracy(measured: Experiment, ttft: npt.ArrayLike, e2e: npt.ArrayLike) -> Accuracy:
+    """Return the errors of predicted TTFTs [R] and E2Es [R], in seconds, NaN: none.
+
+    A measured latency that is NaN or 0 counts as missing. Raises ``InputError`` for a wrong
+    shape.
+    """
+    return pooled([(measured, ttft, e2e)])
+
+
+def pooled(runs: Iterable[Run]) -> Accuracy:
+    """Return the errors over the requests of all runs together, each request of equal weight.
+
+    Raises ``InputError`` where there is no run, or predictions have a wrong shape.
+    """
+    pairs = [_pairs(*run) for run in runs]
+    if not pairs:
+        raise InputError("no run to judge: give at least one measured run with its prediction")
+    joined = {name: np.concatenate([pair[name] for pair in pairs], axis=1) for name in TARGETS}
+    known = {name: ~np.isnan(joined[name]).any(axis=0) for name in TARGETS}
+    return Accuracy(
+        **{name: _errors(*joined[name][:, known[name]]) for name in TARGETS},
+        requests=known["e2e"].size,
+        left_out=int(np.count_nonzero(~(known["ttft"] & known["e2e"]))),
+    )
+
+
+def phase_floor(
+    ttft: npt.ArrayLike, e2e: npt.ArrayLike, output_tokens: npt.ArrayLike | None = None
+) -> PhaseFloor:
+    """Return how much K replicas differ: TTFTs [K, R] and E2Es [K, R] in seconds, K >= 2.
+
+    The replicas are simulations of one workload with the same parameters, that differ in the phase
+    of the first step. The floor of TPOT needs ``output_tokens`` [R] and is NaN without them.
+    Raises ``InputError`` for other shapes.
+    """
+    first, last = (np.asarray(values, dtype=np.float64) for values in (ttft, e2e))
+    if first.ndim != 2 or first.shape != last.shape or len(first) < 2:
+        raise InputError(
+            "replicas must be two arrays [K, R] with K >= 2, "
+            f"got TTFTs {first.shape} and E2Es {last.shape}"
+        )
+    tpot = np.full(first.shape, np.nan)
+    if output_tokens is not None:
+        tokens = np.asarray(output_tokens)
+        if tokens.shape != first.shape[1:]:
+            raise InputError(
+                f"output_tokens has shape {tokens.shape} for {first.shape[1]} requests"
+            )
+        tpot = _tpot(first, last, tokens)
+    return PhaseFloor(ttft=_spread(first), e2e=_spread(last), tpot=_spread(tpot))
+
+
+def format_table(rows: Sequence[Row]) -> str:
+    """Return a text table, a line for each row; errors in percent, floors where a row has one.
+
+    Raises ``InputError`` for no rows.
+    """
+    if not rows:
+        raise InputError("no rows to print")
+    floors = any(row.floor is not None for row in rows)
+    header = ["run", "part", "requests"]
+    for latency in map(str.upper, TARGETS):
+        header += [f"{latency} MAPE", *(["floor"] if floors else []), "mean", "p50", "p90", "p99"]
+        header += ["r"]
+    return table([header, *(_cells(row, floors) for row in rows)], left=(0, 1))
+
+
+def _cells(row: Row, floors: bool) -> list[str]:
+    cells = [row.name, row.part or "-", f"{row.accuracy.requests - row.accuracy.left_out:,}"]
+    for name in TARGETS:
+        errors: Errors = getattr(row.accuracy, name)
+        cells.append(_cell(errors.mape, ".1f"))
+        if floors:
+            cells.append(_cell(math.nan if row.floor is None else getattr(row.floor, name), ".1f"))
+        cells += [_cell(getattr(errors, statistic), "+.1f") for statistic in STATISTICS]
+        cells.append(_cell(errors.pearson_r, ".3f"))
+    return cells
+
+
+def _cell(value: float, how: str) -> str:
+    return format(value, how) if math.isfinite(value) else "-"
+
+
+def _tpot(ttft: FloatArray, e2e: FloatArray, output_tokens: npt.NDArray[Any]) -> FloatArray:
+    after_first = output_tokens - 1.0
+    tpot: FloatArray = (e2e - ttft) / np.where(after_first > 0, after_first, np.nan)
+    return tpot
+
+
+def _pairs(measured: Experiment, ttft: npt.ArrayLike, e2e: npt.ArrayLike) -> dict[str, FloatArray]:
+    """Return measured and predicted [2, R] of each latency, NaN where either is missing."""
+    rows = []
+    for name, values in (("ttft", ttft), ("e2e", e2e)):
+        predicted = np.asarray(values, dtype=np.float64)
+        if predicted.shape != (measured.num_requests,):
+            raise InputError(
+                f"{measured.name}: predicted {name} has shape {predicted.shape} for "
+                f"{measured.num_requests} requests"
+            )
+        rows.append(np.stack([getattr(measured, name), predicted]))
+    first, last = rows
+    pairs = {"ttft": first, "e2e": last}
+    pairs["tpot"] = _tpot(first, last, measured.workload.output_tokens)
+    return {name: _both(pair) for name, pair in pairs.items()}
+
+
+def _both(pair: FloatArray) -> FloatArray:
+    good = (pair[0] > 0) & np.isfinite(pair).all(axis=0)
+    return np.where(good, pair, np.nan)
+
+
+def _errors(measured: FloatArray, predicted: FloatArray) -> Errors:
+    if not measured.size:
+        nan = math.nan
+        return Errors(nan, nan, nan, nan, nan, nan, 0)
+    statistics = {
+        name: _percent(_statistic(predicted, quantile), _statistic(measured, quantile))
+        for name, quantile in STATISTICS.items()
+    }
+    return Errors(
+        mape=float(100 * np.mean(np.abs(predicted / measured - 1))),
+        **statistics,
+        pearson_r=_pearson(measured, predicted),
+        requests=int(measured.size),
+    )
+
+
+def _statistic(values: FloatArray, quantile: float | None) -> float:
+    return float(np.mean(values) if quantile is None else np.quantile(values, quantile))
+
+
+def _percent(predicted: float, measured: float) -> float:
+    return 100 * (predicted / measured - 1)
+
+
+def _pearson(a: FloatArray, b: FloatArray) -> float:
+    if not (np.ptp(a) > 0 and np.ptp(b) > 0):
+        return math.nan
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _spread(replicas: FloatArray) -> float:
+    total, count = 0.0, 0
+    for a, b in itertools.combinations(replicas, 2):
+        known = a + b > 0  # False where either is NaN
+        total += float(np.sum(200 * np.abs(a - b)[known] / (a + b)[known]))
+        count += int(np.count_nonzero(known))
+    return total / count if count else math.nan
+
+
+def _numbers_dict(numbers: Errors | PhaseFloor) -> dict[str, float | int | None]:
+    values = dataclasses.asdict(numbers)
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
+
+
+def _numbers(obj: Any, kind: type[Any]) -> Any:
+    values = _known(obj, kind)
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
+            raise InputError(f"saved accuracy: {name} must be a number or null, got {value!r:.40}")
+    return kind(**{name: math.nan if value is None else value for name, value in values.items()})
+
+
+def _known(obj: Any, kind: type[Any]) -> dict[str, Any]:
+    """Return the fields of a saved ``kind``, all of them and no other."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    if not isinstance(obj, Mapping):
+        raise InputError(f"saved accuracy: expected a mapping of {', '.join(names)}")
+    for key in obj:
+        if key not in names:
+            raise InputError(f"saved accuracy: unknown key {key!r}{nearest(str(key), names)}")
+    missing = [name for name in names if name not in obj]
+    if missing:
+        raise InputError(f"saved accuracy: key {missing[0]!r} is missing")
+    return dict(obj)

@@ -1,0 +1,130 @@
+"""What the checks found in an experiment, as data and as text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError
+from ..experiment import Experiment
+
+IndexArray = npt.NDArray[np.int64]
+
+SEVERITIES: tuple[str, ...] = ("note", "warning", "error")
+"""From the least to the worst.
+
+A note is something to know, which harms no fit as it stands. A warning is something that makes
+results less sure. With an error a fit tells nothing about the server.
+"""
+
+_SHOWN_RANGES = 5  # of request indices, in one line of text
+_SHOWN_FINDINGS = 3  # in the message of a refusal
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One thing wrong with the data.
+
+    ``name``: of the check. ``severity``: one of ``SEVERITIES``. ``requests`` [n]: indices into the
+    workload, ascending; empty where it is about the run as a whole. ``message`` says what was
+    found, ``action`` what was done. ``masked``: which of ``"ttft"`` and ``"e2e"`` were set to NaN
+    for these requests, so that no loss sees them; they stay in the workload.
+    """
+
+    name: str
+    severity: str
+    requests: IndexArray
+    message: str
+    action: str
+    masked: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        where = f" [{_ranges(self.requests)}]" if self.requests.size else ""
+        return f"{self.severity}: {self.name}: {self.message}{where}; {self.action}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {
+            "name": self.name,
+            "severity": self.severity,
+            "requests": self.requests.tolist(),
+            "message": self.message,
+            "action": self.action,
+            "masked": list(self.masked),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class CheckReport:
+    """What ``check_experiment`` found. ``str(report)`` is a line for each finding.
+
+    ``experiment`` is the one to fit: as it was given, with the latencies masked that the findings
+    name. ``findings`` are in the order of the checks.
+    """
+
+    experiment: Experiment
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found that is worse than a note."""
+        return not self._bad()
+
+    @property
+    def saturated(self) -> bool:
+        """Whether the queue grew until the last arrival (the finding ``saturation``)."""
+        return any(finding.name == "saturation" for finding in self.findings)
+
+    def refuse(self) -> None:
+        """Raise ``DataError``, one line with the worst findings, unless the data is ``ok``."""
+        bad = sorted(self._bad(), key=lambda finding: -SEVERITIES.index(finding.severity))
+        if not bad:
+            return
+        said = [
+            f"{finding.name} ({finding.severity}): {finding.message}"
+            for finding in bad[:_SHOWN_FINDINGS]
+        ]
+        more = len(bad) - len(said)
+        rest = [f"and {more} more"] if more else []
+        raise DataError(
+            f"{self.experiment.name}: {'; '.join([*said, *rest])}: mend the data, or go on without "
+            "being strict"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values, without the experiment itself."""
+        return {
+            "experiment": self.experiment.name,
+            "ok": self.ok,
+            "saturated": self.saturated,
+            "findings": [finding.as_dict() for finding in self.findings],
+        }
+
+    def _bad(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.severity != SEVERITIES[0]]
+
+    def __str__(self) -> str:
+        if not self.findings:
+            return f"{self.experiment.name}: no findings"
+        return "\n".join(f"{self.experiment.name}: {finding}" for finding in self.findings)
+
+    def __repr__(self) -> str:
+        counts = Counter(finding.severity for finding in self.findings)
+        said = ", ".join(f"{name} {counts[name]}" for name in reversed(SEVERITIES) if counts[name])
+        return f"<CheckReport of {self.experiment.name!r}: {said or 'no findings'}>"
+
+
+def _ranges(requests: Sequence[int] | IndexArray) -> str:
+    """Write ascending indices as ranges, the first few: ``0-3, 7, and 12 more``."""
+    indices = np.asarray(requests)
+    runs = np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1)
+    shown = [
+        str(run[0]) if run.size == 1 else f"{run[0]}-{run[-1]}" for run in runs[:_SHOWN_RANGES]
+    ]
+    more = sum(run.size for run in runs[_SHOWN_RANGES:])
+    return ", ".join([*shown, *([f"and {more} more"] if more else [])])
