@@ -301,7 +301,6 @@ CHECKS = {
     "python -m pysimbind capacity": functools.partial(check_command, "capacity"),
     "python -m pysimbind export": functools.partial(check_command, "export"),
     "python -m pysimbind.collect": check_collect,
-    "python -m pysimbind simulate": check_simulate,
     "python -m pysimbind": check_help,
     "python -m benchmarks.cost_by_size": check_cost_by_size,
     "python -m pytest": check_pytest,
