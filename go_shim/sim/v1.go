@@ -14,8 +14,9 @@ type v1 struct {
 	order       []int32   // requests by (arrival, index)
 	arrival     []float64 // µs, as the client plans them
 	input       []int64
-	output      []int64 // max_tokens, at least 1
-	concurrency int64   // requests that the client keeps in flight at most; 0: no limit
+	output      []int64     // max_tokens, at least 1
+	longest     tokenCounts // of any request
+	concurrency int64       // requests that the client keeps in flight at most; 0: no limit
 
 	maxSeqs     int64
 	budget      int64 // tokens a step
@@ -78,6 +79,7 @@ func newV1(w *Workload, c Config) (*v1, error) {
 	for i, a := range w.ArrivalS {
 		v.arrival[i] = a * microsPerSecond
 		v.output[i] = max(min(v.output[i], v.maxLen-v.input[i]), 1)
+		v.longest.include(v.input[i], v.output[i])
 		v.patience = max(v.patience, 2*(v.input[i]+v.output[i])+8)
 	}
 	v.order = arrivalOrder(v.arrival)

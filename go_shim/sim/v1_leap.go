@@ -51,7 +51,8 @@ func newV1LeapScratch(v *v1) *v1LeapScratch {
 type v1Leap struct {
 	*v1
 	r      *Result
-	coeffs *[NumCoeffs]float64
+	model  model
+	delays delays
 	over   v1Overheads
 	least  float64 // µs; steps are in order from here
 	below  float64 // up to here
@@ -90,10 +91,11 @@ func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 	sc.firsts.reset()
 	sc.leaving.reset()
 	run := v1Leap{
-		v1: v, r: r, coeffs: &p.Coeffs, over: newV1Overheads(&p.Overheads), client: &sc.client,
-		clock: newV1Clock(), partial: noRequest,
-		active: &sc.active, firsts: &sc.firsts, leaving: &sc.leaving,
+		v1: v, r: r, model: newModel(&p.Coeffs), delays: newDelays(&p.Coeffs), client: &sc.client,
+		partial: noRequest, active: &sc.active, firsts: &sc.firsts, leaving: &sc.leaving,
 	}
+	run.over = newV1Overheads(&p.Overheads, run.delays.most(v.longest))
+	run.clock = newV1Clock(&run.model, run.over.gap)
 	run.least, run.below = run.over.durations()
 	run.sent = v.arrival
 	if v.concurrency > 0 {
@@ -190,7 +192,7 @@ func (run *v1Leap) quiet() bool {
 	if run.rules.depth == 1 {
 		return true
 	}
-	return run.composed > run.executed && *run.batch(run.executed) == batch{decodes: decodes}
+	return run.composed > run.executed && run.batch(run.executed).onlyDecodes(decodes)
 }
 
 // admits tells whether the head of the queue would get a share of so much budget.
@@ -204,16 +206,16 @@ func (run *v1Leap) batch(number int64) *batch { return &run.pending[number&1] }
 // leap composes and executes equal decode batches, up to one that gives a last token, or until a
 // request is sent before the next is composed.
 func (run *v1Leap) leap() bool {
-	decodes := int64(len(*run.active))
-	duration := decodeSeconds(run.coeffs, decodes) * microsPerSecond
-	if !(duration >= run.least && duration < run.below) {
+	b := batch{decodes: int64(len(*run.active)), context: run.kv.context(run.executed)}
+	most := run.active.soonest() - run.composed + 1
+	base := run.model.decodeBase(b.decodes)
+	if !run.inOrder(base, b.context) || run.model.context && !run.inOrder(base, b.context+(most-1)*b.decodes) {
 		return false
 	}
 	run.grad.composed(run.clock.now, run.head < run.arrived)
-	run.clock.pace(duration, run.over.gap)
-	most := run.active.soonest() - run.composed + 1
+	run.clock.pace(base, &b)
 	k := most
-	if run.head == run.arrived && run.seats < run.maxSeqs && decodes < run.budget {
+	if run.head == run.arrived && run.seats < run.maxSeqs && b.decodes < run.budget {
 		k = run.clock.stepsBefore(run.nextAt, most)
 	} // else whoever is sent meanwhile has to wait
 	last := run.clock.advance(k)
@@ -221,35 +223,44 @@ func (run *v1Leap) leap() bool {
 		return false
 	}
 	if run.grad != nil {
-		run.grad.elapse(batch{decodes: decodes}, k)
+		run.grad.elapse(&b, k)
 	}
 	run.composed += k
 	run.executed += k
 	switch {
 	case run.rules.depth > 1:
-		*run.batch(run.executed) = batch{decodes: decodes} // the one in flight
+		b.context += k * b.decodes
+		*run.batch(run.executed) = b // the one in flight
 		run.retire()
 	case k == most:
+		duration := run.model.duration(base, b.context+(k-1)*b.decodes)
 		run.lastTokens(last + duration + run.over.token)
 	}
 	return true
 }
 
+// inOrder tells whether a step of this base and these contexts takes a time that check is content
+// with.
+func (run *v1Leap) inOrder(base float64, context int64) bool {
+	duration := run.model.duration(base, context)
+	return duration >= run.least && duration < run.below
+}
+
 // compose schedules one batch; false if it is empty.
 func (run *v1Leap) compose() bool {
-	b := batch{decodes: int64(len(*run.active))}
+	b := batch{decodes: int64(len(*run.active)), context: run.kv.context(run.composed)}
 	budget := run.budget - b.decodes
 	if run.partial != noRequest && budget > 0 {
 		n := min(run.input[run.partial]-run.done, budget)
 		budget -= n
-		b.add(n)
+		b.add(n, run.done)
 		run.prefill(run.partial, n)
 	}
 	for run.admits(budget) {
 		i := int(run.order[run.head])
 		n := min(run.input[i], budget)
 		budget -= n
-		b.add(n)
+		b.add(n, 0)
 		run.head++
 		run.seats++
 		run.done = 0
@@ -296,19 +307,20 @@ func (run *v1Leap) retire() {
 
 // execute runs the oldest batch.
 func (run *v1Leap) execute() bool {
-	duration := stepSeconds(run.coeffs, *run.batch(run.executed)) * microsPerSecond
-	if !(duration >= run.least && duration < run.below) {
+	b := run.batch(run.executed)
+	base := run.model.base(b)
+	if !run.inOrder(base, b.context) {
 		return false
 	}
-	start := run.clock.step(duration, run.over.gap)
+	start := run.clock.step(base, b)
 	if start > run.horizon {
 		return false
 	}
 	if run.grad != nil {
-		run.grad.elapse(*run.batch(run.executed), 1)
+		run.grad.elapse(b, 1)
 	}
 	run.executed++
-	run.deliver(start + duration + run.over.token)
+	run.deliver(start + run.model.duration(base, b.context) + run.over.token)
 	return true
 }
 
@@ -318,11 +330,7 @@ func (run *v1Leap) deliver(at float64) {
 	before := run.seats
 	for run.firsts.next() == number {
 		i := run.firsts.pop()
-		run.r.TTFT[i] = (at - run.sent[i]) / microsPerSecond
-		run.r.setFirstStep(i, number)
-		if run.grad != nil {
-			run.grad.token.write(run.r.JacTTFT, i, run.grad.origin(i, run.client))
-		}
+		run.first(i, at)
 		if run.output[i] == 1 {
 			run.release(i, at, before)
 		}
@@ -345,15 +353,26 @@ func (run *v1Leap) release(i int, at float64, before int64) {
 	run.complete(i, at)
 }
 
+// first gives request i its first token.
+func (run *v1Leap) first(i int, at float64) {
+	at += run.delays.of(1, run.input[i])
+	run.r.TTFT[i] = (at - run.sent[i]) / microsPerSecond
+	run.r.setFirstStep(i, run.executed-1)
+	if run.grad != nil {
+		run.grad.write(run.r.JacTTFT, i, 1, run.input[i], run.grad.origin(i, run.client))
+	}
+}
+
 // complete gives request i its last token, and its seat to others.
 func (run *v1Leap) complete(i int, at float64) {
+	at += run.delays.of(run.output[i], run.input[i])
 	run.r.E2E[i] = (at - run.sent[i]) / microsPerSecond
 	run.r.setLastStep(i, run.executed-1)
 	if run.grad != nil {
-		run.grad.token.write(run.r.JacE2E, i, run.grad.origin(i, run.client))
+		run.grad.write(run.r.JacE2E, i, run.output[i], run.input[i], run.grad.origin(i, run.client))
 	}
 	if run.concurrency > 0 {
-		run.client.completed(at, run.grad)
+		run.client.completed(i, run.executed-1, max(at, run.clock.last), run.grad)
 	}
 	run.seats--
 }

@@ -5,7 +5,7 @@ package sim
 // the queues between them; most batches that are not skipped are of this kind. done is false, with
 // nothing changed, where compose has to do it; ok is false where the run has to be given up.
 func (run *v1Leap) admitWhole() (done, ok bool) {
-	b := batch{decodes: int64(len(*run.active))}
+	b := batch{decodes: int64(len(*run.active)), context: run.kv.context(run.composed)}
 	budget := run.budget - b.decodes
 	first, head, seats := run.head, run.head, run.seats
 	for ; head < run.arrived && seats < run.maxSeqs && budget > 0; head++ {
@@ -17,28 +17,28 @@ func (run *v1Leap) admitWhole() (done, ok bool) {
 			break
 		}
 		budget -= n
-		b.add(n)
+		b.add(n, 0)
 		seats++
 	}
 	if head == first {
 		return false, true
 	}
-	duration := stepSeconds(run.coeffs, b) * microsPerSecond
-	if !(duration >= run.least && duration < run.below) {
+	base := run.model.base(&b)
+	if !run.inOrder(base, b.context) {
 		return true, false
 	}
 	run.head, run.seats = head, seats
 	run.grad.composed(run.clock.now, run.head < run.arrived)
-	start := run.clock.step(duration, run.over.gap)
+	start := run.clock.step(base, &b)
 	if start > run.horizon {
 		return true, false
 	}
 	if run.grad != nil {
-		run.grad.elapse(b, 1)
+		run.grad.elapse(&b, 1)
 	}
 	run.composed++
 	run.executed++
-	run.firstTokens(first, start+duration+run.over.token)
+	run.firstTokens(first, start+run.model.duration(base, b.context)+run.over.token)
 	return true, true
 }
 
@@ -49,11 +49,7 @@ func (run *v1Leap) firstTokens(first int, at float64) {
 	single := 0
 	for _, request := range run.order[first:run.head] {
 		i := int(request)
-		run.r.TTFT[i] = (at - run.sent[i]) / microsPerSecond
-		run.r.setFirstStep(i, number)
-		if run.grad != nil {
-			run.grad.token.write(run.r.JacTTFT, i, run.grad.origin(i, run.client))
-		}
+		run.first(i, at)
 		if run.output[i] == 1 {
 			single++
 			run.held += run.kv.held(run.input[i])
