@@ -170,23 +170,25 @@ func (run *blisLeap) admissible() bool {
 
 // prefillStep executes one step that admits what the budget and the seats allow.
 func (run *blisLeap) prefillStep() bool {
-	b := batch{decodes: run.running, context: run.kv.context(run.steps)}
+	b := shape{decodes: run.running}
+	context, pairs := run.kv.context(run.steps, run.running), int64(0)
 	first := run.head
 	budget := run.budget - run.running
 	for ; budget > 0 && run.head < run.arrived && run.running < run.maxSeqs; run.head++ {
 		n := run.input[run.head]
 		budget -= n
-		b.add(n, 0)
+		b.add(n)
+		pairs += attention(n, 0)
 		run.running++
 	}
-	ticks, ok := run.ticks(run.model.base(&b))
+	ticks, ok := run.ticks(run.model.base(b, pairs))
 	if !ok || run.now > run.horizon || run.now < -maxClock {
 		return false
 	}
 	tokenTick := run.now + ticks + run.over.token
 	run.grad.composed(float64(run.now), run.head < run.arrived)
 	if run.grad != nil {
-		run.grad.elapse(&b, 1)
+		run.grad.elapse(&batch{b, context, pairs}, 1)
 	}
 	leaving := int64(0) // blocks of those whose first token is their last
 	for i := first; i < run.head; i++ {
@@ -237,7 +239,7 @@ func (run *blisLeap) leap() bool {
 	run.grad.composed(float64(run.now), run.head < run.arrived)
 	run.now = last
 	if run.grad != nil {
-		run.grad.elapse(&batch{decodes: run.running, context: run.kv.context(run.steps)}, k)
+		run.grad.elapse(&batch{shape: shape{decodes: run.running}, context: run.kv.context(run.steps, run.running)}, k)
 	}
 	run.executed(k, run.decodeTicks, last+run.decodeTicks+run.over.token)
 	return true
@@ -281,8 +283,10 @@ func (run *blisLeap) differentiate(rows []float64, i int, tokens int64) {
 
 // latency of request i in seconds, when it has so many tokens.
 func (run *blisLeap) latency(i int, tokens, tokenTick int64) float64 {
-	delay := int64(run.delays.of(tokens, run.input[i]))
-	return float64(tokenTick+delay-run.arrival[i]) / microsPerSecond
+	if run.delays.any {
+		tokenTick += int64(run.delays.of(tokens, run.input[i]))
+	}
+	return float64(tokenTick-run.arrival[i]) / microsPerSecond
 }
 
 // finish fills in what the requests left in the queue have for a result, and the details.

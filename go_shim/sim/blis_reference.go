@@ -144,7 +144,7 @@ func (run *blisReference) step(event blisEvent) bool {
 	first := len(run.running)
 	budget := run.decodePass(&b)
 	admitted := run.prefillPass(&b, budget)
-	micros := run.model.duration(run.model.base(&b), b.context)
+	micros := run.model.duration(run.model.base(b.shape, b.attention), b.context)
 	ticks, ok := stepTicks(micros)
 	if !ok || now > maxClock || now < -maxClock {
 		run.result.Outcome = NonFinite

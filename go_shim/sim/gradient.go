@@ -14,11 +14,14 @@ type timeGrad struct {
 // gradient follows ∂t/∂θ along one run.
 type gradient struct {
 	now     timeGrad // of the time at which the next step begins
-	token   timeGrad // of the delivery of the tokens made last
 	renewal *origins // nil: derivatives are exact
+
+	// Of the delivery of the tokens made last; until now jumps, its coefficients are those of now.
+	tokenGaps, tokens float64
 
 	terms  Terms // that are wanted
 	column [NumTerms]int
+	beyond bool // there is one that the original model lacks
 }
 
 // noColumn stands for a term that is not wanted.
@@ -39,7 +42,9 @@ func newGradient(r *Result, old *gradient) *gradient {
 		g.column[term] = noColumn
 	}
 	for j := range r.Terms.Count {
-		g.column[r.Terms.term(j)] = j
+		term := r.Terms.term(j)
+		g.column[term] = j
+		g.beyond = g.beyond || term >= NumQuadratic
 	}
 	if r.Renewal {
 		n := len(r.TTFT)
@@ -52,9 +57,6 @@ func newGradient(r *Result, old *gradient) *gradient {
 	return g
 }
 
-// wantsContext tells whether the contexts of batches have to be known for the derivatives' sake.
-func (g *gradient) wantsContext() bool { return g != nil && g.column[termContext] != noColumn }
-
 // jump restarts from a time that the run did not make, or that another event did.
 func (g *gradient) jump(to *timeGrad) {
 	if to == nil {
@@ -64,24 +66,20 @@ func (g *gradient) jump(to *timeGrad) {
 	g.now = *to
 }
 
-// elapse adds k steps, of which b is the first; the others follow it with the same requests. token
-// is then that of the last one.
+// elapse adds k steps, of which b is the first; the others follow it with the same requests.
 func (g *gradient) elapse(b *batch, k int64) {
-	f := g.features(b)
+	var f [NumTerms]float64
+	g.features(b, &f)
 	n := float64(k)
-	for j := range g.terms.Count {
-		t := g.now.coeffs[j] + n*f[j]
-		g.token.coeffs[j] = t
-		g.now.coeffs[j] = t
+	now := g.now.coeffs[:g.terms.Count]
+	for j, feature := range f[:len(now)] {
+		now[j] += n * feature
 	}
 	if j := g.column[termContext]; j != noColumn && k > 1 {
-		more := float64(b.decodes * (k * (k - 1) / 2))
-		g.token.coeffs[j] += more
-		g.now.coeffs[j] += more
+		g.now.coeffs[j] += float64(b.decodes * (k * (k - 1) / 2))
 		f[j] += float64(b.decodes * (k - 1))
 	}
-	g.token.gaps = g.now.gaps + n - 1
-	g.token.tokens = g.now.tokens + 1
+	g.tokenGaps, g.tokens = g.now.gaps+n-1, g.now.tokens+1
 	g.now.gaps += n
 	if g.renewal != nil {
 		g.renewal.step = timeGrad{coeffs: f, gaps: 1}
@@ -89,34 +87,42 @@ func (g *gradient) elapse(b *batch, k int64) {
 	}
 }
 
-// features is what the coefficients wanted are multiplied with, in their order.
-func (g *gradient) features(b *batch) [NumTerms]float64 {
+// features writes what the coefficients wanted are multiplied with, in their order.
+func (g *gradient) features(b *batch, f *[NumTerms]float64) {
 	d, p, m, n := float64(b.decodes), float64(b.prefill), float64(b.maxChunk), float64(b.numChunks)
-	all := [NumTerms]float64{
+	*f = [NumTerms]float64{
 		d, p, m, n, d * d, d * p, d * m, d * n, p * p, p * m, p * n, m * m, m * n, n * n, 1,
-		float64(b.context), float64(b.attention), float64(b.hinge()), float64(b.mixed()),
+	}
+	if g.beyond {
+		f[termContext], f[termAttention] = float64(b.context), float64(b.attention)
+		f[termHinge], f[termMixed] = float64(b.hinge()), float64(b.mixed())
 	}
 	if g.terms.Index == nil {
-		return all
+		return
 	}
-	var f [NumTerms]float64
+	all := *f
 	for j, term := range g.terms.Index {
 		f[j] = all[term]
 	}
-	return f
 }
 
 // delivered is the derivative of the moment at which the client has the last of so many tokens of a
 // request, made by the step before.
 func (g *gradient) delivered(tokens, prompt int64) timeGrad {
-	t := g.token
+	t := g.now
+	t.gaps, t.tokens = g.tokenGaps, g.tokens
+	g.addDelay(t.coeffs[:], tokens, prompt)
+	return t
+}
+
+// addDelay adds a request's own features to the step's.
+func (g *gradient) addDelay(coeffs []float64, tokens, prompt int64) {
 	if j := g.column[termOut]; j != noColumn {
-		t.coeffs[j] += float64(tokens)
+		coeffs[j] += float64(tokens)
 	}
 	if j := g.column[termPrompt]; j != noColumn {
-		t.coeffs[j] += float64(prompt)
+		coeffs[j] += float64(prompt)
 	}
-	return t
 }
 
 // write puts the derivatives of the latency of request i, which has now so many tokens, into its row:
@@ -124,14 +130,19 @@ func (g *gradient) delivered(tokens, prompt int64) timeGrad {
 func (g *gradient) write(rows []float64, i int, tokens, prompt int64, since *timeGrad) {
 	count := g.terms.Count
 	row := rows[i*(count+NumOverheads) : (i+1)*(count+NumOverheads)]
-	t := g.delivered(tokens, prompt)
+	copy(row, g.now.coeffs[:count])
+	g.addDelay(row, tokens, prompt)
+	gaps, made := g.tokenGaps, g.tokens
 	if since != nil {
-		t.subtract(since, 1, count)
+		for j, s := range since.coeffs[:count] {
+			row[j] -= s
+		}
+		gaps -= since.gaps
+		made -= since.tokens
 	}
-	copy(row, t.coeffs[:count])
-	over := row[count:]
-	over[scheduleTime] = (t.gaps + t.tokens) / microsPerSecond
-	over[updateTime] = (t.gaps + t.tokens) / microsPerSecond
-	over[queueOverhead] = t.gaps / microsPerSecond
-	over[vllmOverhead] = t.tokens / microsPerSecond
+	over := row[count : count+NumOverheads]
+	over[scheduleTime] = (gaps + made) / microsPerSecond
+	over[updateTime] = (gaps + made) / microsPerSecond
+	over[queueOverhead] = gaps / microsPerSecond
+	over[vllmOverhead] = made / microsPerSecond
 }

@@ -11,11 +11,11 @@ type kvDemand struct {
 	phases  []int64 // running requests by a mod block
 	quotas  int64   // sum of floor(a/block)
 	tokens  int64   // sum of a
-	running int64
+	running int64   // where blocks are counted
 }
 
-// context is how many tokens the running requests have computed before they decode in a step.
-func (k *kvDemand) context(step int64) int64 { return k.tokens + k.running*(step-1) }
+// context is how many tokens the running requests, so many, have computed before they decode in a step.
+func (k *kvDemand) context(step, running int64) int64 { return k.tokens + running*(step-1) }
 
 func (k *kvDemand) reset(by divider, phases []int64, follow bool) {
 	*k = kvDemand{divider: by, follow: follow, peak: PeakUnknown, phases: phases}
@@ -27,7 +27,6 @@ func (k *kvDemand) reset(by divider, phases []int64, follow bool) {
 
 func (k *kvDemand) join(a int64) {
 	k.tokens += a
-	k.running++
 	if k.follow {
 		k.count(a, 1)
 	}
@@ -35,7 +34,6 @@ func (k *kvDemand) join(a int64) {
 
 func (k *kvDemand) leave(a int64) {
 	k.tokens -= a
-	k.running--
 	if k.follow {
 		k.count(a, -1)
 	}
@@ -53,6 +51,7 @@ func (k *kvDemand) count(a, sign int64) {
 	quota, phase := k.split(a)
 	k.phases[phase] += sign
 	k.quotas += sign * quota
+	k.running += sign
 }
 
 // sample notes the demand at a step, of the running requests and some blocks besides. Most samples

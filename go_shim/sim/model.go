@@ -38,31 +38,43 @@ const hingeTokens = 256
 
 // batch holds what the step-time model sees of a step.
 type batch struct {
-	decodes   int64 // D: tokens decoded
-	prefill   int64 // P: prefill tokens
-	maxChunk  int64 // M: the largest single prefill
-	numChunks int64 // N: requests that prefill
+	shape
 	context   int64 // ctx: tokens computed before, of the requests that decode
 	attention int64 // attn: pairs of query and key in the prefills
 }
 
-// add counts a prefill chunk of n tokens that follow so many computed ones.
-func (b *batch) add(n, computed int64) {
-	b.numChunks++
-	b.prefill += n
-	b.maxChunk = max(b.maxChunk, n)
-	b.attention += n*computed + n*(n+1)/2
+// shape is what the original model sees: no more than a processor's registers take.
+type shape struct {
+	decodes   int64 // D: tokens decoded
+	prefill   int64 // P: prefill tokens
+	maxChunk  int64 // M: the largest single prefill
+	numChunks int64 // N: requests that prefill
 }
 
+// add counts a prefill chunk of n tokens that follow so many computed ones.
+func (b *batch) add(n, computed int64) {
+	b.shape.add(n)
+	b.attention += attention(n, computed)
+}
+
+func (s *shape) add(n int64) {
+	s.numChunks++
+	s.prefill += n
+	s.maxChunk = max(s.maxChunk, n)
+}
+
+// attention is the pairs of query and key in a chunk of n tokens that follow so many computed ones.
+func attention(n, computed int64) int64 { return n*computed + n*(n+1)/2 }
+
 // onlyDecodes tells whether a batch decodes for so many requests, and does nothing else.
-func (b *batch) onlyDecodes(decodes int64) bool { return b.decodes == decodes && b.numChunks == 0 }
+func (s *shape) onlyDecodes(decodes int64) bool { return s.decodes == decodes && s.numChunks == 0 }
 
 // hinge is the number of tokens beyond those that cost the same however many they are.
-func (b *batch) hinge() int64 { return max(0, b.decodes+b.prefill-hingeTokens) }
+func (s *shape) hinge() int64 { return max(0, s.decodes+s.prefill-hingeTokens) }
 
 // mixed is 1 for a batch that both decodes and prefills.
-func (b *batch) mixed() int64 {
-	if b.decodes > 0 && b.numChunks > 0 {
+func (s *shape) mixed() int64 {
+	if s.decodes > 0 && s.numChunks > 0 {
 		return 1
 	}
 	return 0
@@ -83,13 +95,31 @@ func newModel(c *[NumTerms]float64) model {
 	}
 }
 
-// base is what a step takes without the term of contexts.
-func (m *model) base(b *batch) float64 {
-	s := quadraticSeconds(m.c, b)
+// base is what a step takes without the term of contexts. The products are summed from left to right
+// and each is rounded by an explicit conversion, which forbids fused multiply-add: results have the
+// same bits on every processor.
+func (m *model) base(b shape, attention int64) float64 {
+	c := m.c
+	d, p, x, n := float64(b.decodes), float64(b.prefill), float64(b.maxChunk), float64(b.numChunks)
+	s := float64(c[0] * d)
+	s += float64(c[1] * p)
+	s += float64(c[2] * x)
+	s += float64(c[3] * n)
+	s += float64(c[4] * float64(d*d))
+	s += float64(c[5] * float64(d*p))
+	s += float64(c[6] * float64(d*x))
+	s += float64(c[7] * float64(d*n))
+	s += float64(c[8] * float64(p*p))
+	s += float64(c[9] * float64(p*x))
+	s += float64(c[10] * float64(p*n))
+	s += float64(c[11] * float64(x*x))
+	s += float64(c[12] * float64(x*n))
+	s += float64(c[13] * float64(n*n))
+	s += c[intercept]
 	if m.beyond {
-		s += float64(m.c[termAttention] * float64(b.attention))
-		s += float64(m.c[termHinge] * float64(b.hinge()))
-		s += float64(m.c[termMixed] * float64(b.mixed()))
+		s += float64(c[termAttention] * float64(attention))
+		s += float64(c[termHinge] * float64(b.hinge()))
+		s += float64(c[termMixed] * float64(b.mixed()))
 	}
 	return s * microsPerSecond
 }
@@ -101,8 +131,7 @@ func (m *model) decodeBase(decodes int64) float64 {
 	s += float64(m.c[4] * float64(d*d))
 	s += m.c[intercept]
 	if m.beyond {
-		b := batch{decodes: decodes}
-		s += float64(m.c[termHinge] * float64(b.hinge()))
+		s += float64(m.c[termHinge] * float64(max(0, decodes-hingeTokens)))
 	}
 	return s * microsPerSecond
 }
@@ -119,28 +148,6 @@ func (m *model) duration(base float64, context int64) float64 {
 // while as many requests decode and nothing else happens.
 func (m *model) slope(tokens int64) float64 {
 	return float64(m.c[termContext]*float64(tokens)) * microsPerSecond
-}
-
-// quadraticSeconds evaluates the original model of 15 coefficients. The products are summed from
-// left to right and each is rounded by an explicit conversion, which forbids fused multiply-add:
-// results have the same bits on every processor.
-func quadraticSeconds(c *[NumTerms]float64, b *batch) float64 {
-	d, p, m, n := float64(b.decodes), float64(b.prefill), float64(b.maxChunk), float64(b.numChunks)
-	s := float64(c[0] * d)
-	s += float64(c[1] * p)
-	s += float64(c[2] * m)
-	s += float64(c[3] * n)
-	s += float64(c[4] * float64(d*d))
-	s += float64(c[5] * float64(d*p))
-	s += float64(c[6] * float64(d*m))
-	s += float64(c[7] * float64(d*n))
-	s += float64(c[8] * float64(p*p))
-	s += float64(c[9] * float64(p*m))
-	s += float64(c[10] * float64(p*n))
-	s += float64(c[11] * float64(m*m))
-	s += float64(c[12] * float64(m*n))
-	s += float64(c[13] * float64(n*n))
-	return s + c[intercept]
 }
 
 // delays are what a candidate adds to the latencies of a request beside the server's time, in µs:
@@ -160,17 +167,11 @@ func newDelays(c *[NumTerms]float64) delays {
 
 // of is the delay of the last of so many tokens of a request.
 func (d *delays) of(tokens, prompt int64) float64 {
-	if !d.any {
-		return 0
-	}
 	return float64(d.out*float64(tokens)) + float64(d.prompt*float64(prompt))
 }
 
 // most bounds the delays of requests that are no longer.
 func (d *delays) most(longest tokenCounts) float64 {
-	if !d.any {
-		return 0
-	}
 	return math.Abs(d.out)*float64(longest.output) + math.Abs(d.prompt)*float64(longest.input)
 }
 

@@ -102,8 +102,9 @@ func (g *timeGrad) subtract(other *timeGrad, n float64, count int) {
 	if n == 0 {
 		return
 	}
-	for j := range count {
-		g.coeffs[j] -= float64(n * other.coeffs[j])
+	coeffs := g.coeffs[:count]
+	for j, c := range other.coeffs[:len(coeffs)] {
+		coeffs[j] -= float64(n * c)
 	}
 	g.gaps -= float64(n * other.gaps)
 	g.tokens -= float64(n * other.tokens)

@@ -7,7 +7,7 @@ import "math"
 // begins at anchor + n·period + slope·n(n-1)/2. So rounding errors do not pile up, and skipping n
 // steps gives the same bits as walking them.
 type v1Clock struct {
-	model *model
+	model model
 	gap   float64 // µs from a step's end to the next one's start
 
 	now    float64 // the next step begins here
@@ -21,7 +21,7 @@ type v1Clock struct {
 	decodes, context int64 // of the first, where the model looks at contexts
 }
 
-func newV1Clock(m *model, gap float64) v1Clock {
+func newV1Clock(m model, gap float64) v1Clock {
 	return v1Clock{model: m, gap: gap, now: math.Inf(-1), base: math.NaN()}
 }
 
@@ -31,27 +31,26 @@ func (c *v1Clock) jump(to float64) {
 	c.base = math.NaN()
 }
 
-// pace sets the length of the next steps: that of a batch, of which base is known, and of its
-// successors if it only decodes.
-func (c *v1Clock) pace(base float64, b *batch) {
-	if base != c.base || c.model.context && !c.keepsPace(b) {
-		c.begin(base, b)
+// evenPace is pace where the model does not look at contexts.
+func (c *v1Clock) evenPace(base float64) {
+	if base != c.base {
+		c.anchor, c.count = c.now, 0
+		c.base, c.period = base, base+c.gap
 	}
 }
 
-// keepsPace tells whether a batch's contexts follow those of the steps since the anchor.
-func (c *v1Clock) keepsPace(b *batch) bool {
-	return b.decodes == c.decodes && b.context == c.context+c.count*c.decodes
-}
-
-// begin drops the anchor for a new pace.
-func (c *v1Clock) begin(base float64, b *batch) {
-	c.anchor, c.count = c.now, 0
-	c.base, c.period = base, base+c.gap
-	if c.model.context {
-		c.decodes, c.context = b.decodes, b.context
-		c.period = c.model.duration(base, b.context) + c.gap
-		c.slope = c.model.slope(b.decodes)
+// pace sets the length of the next steps: of a batch that decodes for so many requests, with so many
+// tokens of context, and of those after it if they only decode.
+func (c *v1Clock) pace(base float64, decodes, context int64) {
+	if !c.model.context {
+		c.evenPace(base)
+		return
+	}
+	if base != c.base || decodes != c.decodes || context != c.context+c.count*decodes {
+		c.anchor, c.count = c.now, 0
+		c.base, c.decodes, c.context = base, decodes, context
+		c.period = c.model.duration(base, context) + c.gap
+		c.slope = c.model.slope(decodes)
 	}
 }
 
@@ -73,15 +72,15 @@ func (c *v1Clock) advance(n int64) float64 {
 	return c.last
 }
 
-// step runs one step at a new pace, or at the old one where that is the same, and returns when it
-// began. It does what pace and advance(1) do.
-func (c *v1Clock) step(base float64, b *batch) float64 {
-	if base == c.base && (!c.model.context || c.keepsPace(b)) {
+// step does what pace and advance(1) do.
+func (c *v1Clock) step(base float64, decodes, context int64) float64 {
+	if base == c.base || c.model.context {
+		c.pace(base, decodes, context)
 		return c.advance(1)
 	}
-	c.begin(base, b)
-	c.count, c.last = 1, c.anchor
-	c.now = c.anchor + c.period
+	c.anchor, c.count, c.last = c.now, 1, c.now
+	c.base, c.period = base, base+c.gap
+	c.now += c.period
 	return c.last
 }
 
@@ -115,7 +114,13 @@ func (c *v1Clock) stepsBefore(t float64, most int64) int64 {
 	if c.start(most-1) < t {
 		return most
 	}
-	n := max(stepsWithin(t-c.now, c.periodOf(0), c.slope, most-1), 1)
+	n := most
+	if c.slope != 0 {
+		n = stepsWithin(t-c.now, c.periodOf(0), c.slope, most-1)
+	} else if within := (t - c.now) / c.period; within < float64(most) {
+		n = int64(within)
+	}
+	n = max(min(n+1, most), 1)
 	for n > 1 && c.start(n-1) >= t {
 		n--
 	}

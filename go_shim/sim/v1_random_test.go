@@ -134,22 +134,22 @@ func TestV1ClockSkips(t *testing.T) {
 	for range 1000 {
 		start, base, gap := 1e6*rng.Float64(), 1e4*rng.Float64(), 1e3*rng.Float64()
 		p := Params{}
-		b := batch{decodes: 1 + rng.Int64N(30), context: rng.Int64N(3000)}
+		decodes, context := 1+rng.Int64N(30), rng.Int64N(3000)
 		if rng.IntN(3) > 0 { // contexts that take or give up to the base, at the 50th step
-			p.Coeffs[termContext] = (2*rng.Float64() - 1) * base / 1e6 / float64(b.context+50*b.decodes)
+			p.Coeffs[termContext] = (2*rng.Float64() - 1) * base / 1e6 / float64(context+50*decodes)
 		}
 		m := newModel(&p.Coeffs)
-		walked, skipped := newV1Clock(&m, gap), newV1Clock(&m, gap)
+		walked, skipped := newV1Clock(m, gap), newV1Clock(m, gap)
 		walked.jump(start)
 		skipped.jump(start)
-		skipped.pace(base, &b)
+		skipped.pace(base, decodes, context)
 		until := start + 1e5*rng.Float64()
 		var n int64
 		var last float64
 		for walked.now < until && n < 50 {
-			walked.pace(base, &b)
+			walked.pace(base, decodes, context)
 			last = walked.advance(1)
-			b.context += b.decodes
+			context += decodes
 			n++
 		}
 		if got := skipped.stepsBefore(until, 50); got != n {
@@ -164,7 +164,7 @@ func TestV1ClockSkips(t *testing.T) {
 			t.Fatalf("composed at %v, %d batches ago, is the first since %v", composed, back, at)
 		}
 	}
-	if still := newV1Clock(&model{}, 0); !math.IsInf(still.now, -1) {
+	if still := newV1Clock(model{}, 0); !math.IsInf(still.now, -1) {
 		t.Errorf("an engine begins at %v", still.now)
 	}
 }

@@ -24,7 +24,7 @@ func newV1Reference(v *v1, p *Params, r *Result) *v1Reference {
 		model: newModel(&p.Coeffs), delays: newDelays(&p.Coeffs),
 	}
 	run.over = newV1Overheads(&p.Overheads, run.delays.most(v.longest))
-	run.clock = newV1Clock(&run.model, run.over.gap)
+	run.clock = newV1Clock(run.model, run.over.gap)
 	return run
 }
 
@@ -102,13 +102,13 @@ func (run *v1Reference) wait() bool {
 // execute runs the oldest batch to its end and processes its output; false ends the run.
 func (run *v1Reference) execute() bool {
 	b := run.queue[0]
-	base := run.model.base(&b.features)
+	base := run.model.base(b.features.shape, b.features.attention)
 	duration := run.model.duration(base, b.features.context)
 	if outcome := run.over.check(duration); outcome != OK {
 		run.result.Outcome = outcome
 		return false
 	}
-	run.clock.pace(base, &b.features)
+	run.clock.pace(base, b.features.decodes, b.features.context)
 	if run.clock.now > run.horizon {
 		run.result.Outcome = Horizon
 		return false

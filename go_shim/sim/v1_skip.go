@@ -58,7 +58,7 @@ func (v *v1) runSkip(p *Params, sc *v1SkipScratch, r *Result) {
 		v1: v, v1SkipScratch: sc, r: r, model: newModel(&p.Coeffs), delays: newDelays(&p.Coeffs),
 	}
 	run.over = newV1Overheads(&p.Overheads, run.delays.most(v.longest))
-	run.clock = newV1Clock(&run.model, run.over.gap)
+	run.clock = newV1Clock(run.model, run.over.gap)
 	if run.grad = newGradient(r, &sc.gradient); run.grad != nil {
 		run.client.differentiate()
 	}
@@ -137,13 +137,12 @@ func (run *v1Skip) quiet() int64 {
 	if !refused {
 		return 0
 	}
-	b := run.decoding()
-	base := run.model.decodeBase(decodes)
-	most = run.inOrder(&b, base, run.affordable(most, run.kv.free))
+	base, context := run.model.decodeBase(decodes), run.context(run.executed)
+	most = run.inOrder(base, context, run.affordable(most, run.kv.free))
 	if most == 0 {
 		return 0
 	}
-	run.clock.pace(base, &b)
+	run.clock.pace(base, decodes, context)
 	if run.clock.start(0) > run.horizon {
 		return 0
 	}
@@ -156,20 +155,16 @@ func (run *v1Skip) quiet() int64 {
 	return run.clock.stepsBefore(run.client.nextSend(), most)
 }
 
-// decoding is the next batch to execute, if that only decodes for those who do now.
-func (run *v1Skip) decoding() batch {
-	return batch{decodes: int64(len(run.active)), context: run.context(run.executed)}
-}
-
 // context is how many tokens those who decode have computed before a batch.
 func (run *v1Skip) context(number int64) int64 {
 	return run.bases + int64(len(run.active))*number
 }
 
 // inOrder is how many of at most so many decode batches take a time that check is content with.
-func (run *v1Skip) inOrder(b *batch, base float64, most int64) int64 {
+func (run *v1Skip) inOrder(base float64, context, most int64) int64 {
+	decodes := int64(len(run.active))
 	disorder := func(n int) bool {
-		return run.over.check(run.model.duration(base, b.context+int64(n)*b.decodes)) != OK
+		return run.over.check(run.model.duration(base, context+int64(n)*decodes)) != OK
 	}
 	switch {
 	case most == 0 || disorder(0):
@@ -209,20 +204,20 @@ func (run *v1Skip) stayRefused(most int64) (int64, bool) {
 
 // skip composes and executes k batches at the clock's pace.
 func (run *v1Skip) skip(k int64) {
-	b := run.decoding()
-	last := b.context + (k-1)*b.decodes
+	decodes, context := int64(len(run.active)), run.context(run.executed)
+	last := context + (k-1)*decodes
 	run.grad.composed(run.clock.now, run.waiting.len() > 0)
 	run.kv.take(run.blocksOf(k))
 	run.r.PeakKVBlocks = max(run.r.PeakKVBlocks, run.kv.used())
 	start := run.clock.advance(k)
 	if run.grad != nil {
-		run.grad.elapse(&b, k)
+		run.grad.elapse(&batch{shape: shape{decodes: decodes}, context: context}, k)
 	}
 	run.composed += k
 	run.executed += k
 	run.barren = 0
 	// the one in flight, where there is one
-	run.pending[run.executed&1] = v1Share{batch{decodes: b.decodes, context: last + b.decodes}, true}
+	run.pending[run.executed&1] = v1Share{batch{shape: shape{decodes: decodes}, context: last + decodes}, true}
 	run.fillUntil(2*run.composed - 1)
 	run.retire()
 	run.deliver(start + run.model.duration(run.clock.base, last) + run.over.token)
@@ -263,13 +258,13 @@ func (run *v1Skip) takers(number int64) int64 { return run.divider.phase(-number
 // execute runs the oldest batch to its end and delivers its tokens; false ends the run.
 func (run *v1Skip) execute() bool {
 	b := &run.pending[run.executed&1]
-	base := run.model.base(&b.batch)
+	base := run.model.base(b.shape, b.attention)
 	duration := run.model.duration(base, b.context)
 	if outcome := run.over.check(duration); outcome != OK {
 		run.r.Outcome = outcome
 		return false
 	}
-	run.clock.pace(base, &b.batch)
+	run.clock.pace(base, b.decodes, b.context)
 	if run.clock.now > run.horizon {
 		run.r.Outcome = Horizon
 		return false
