@@ -22,8 +22,8 @@ func main() {}
 
 // The layouts that Go and C must agree on: an array size below zero fails to compile.
 var (
-	_ [sim.NumCoeffs - C.PSB_NUM_COEFFS]struct{}
-	_ [C.PSB_NUM_COEFFS - sim.NumCoeffs]struct{}
+	_ [sim.NumTerms - C.PSB_NUM_TERMS]struct{}
+	_ [C.PSB_NUM_TERMS - sim.NumTerms]struct{}
 	_ [sim.NumOverheads - C.PSB_NUM_OVERHEADS]struct{}
 	_ [C.PSB_NUM_OVERHEADS - sim.NumOverheads]struct{}
 	_ [sim.TimeColumns - C.PSB_TIME_COLUMNS]struct{}
@@ -61,31 +61,34 @@ func psb_open(w *C.psb_workload, c *C.psb_config, handle *C.uint64_t, text *C.ch
 }
 
 //export psb_run
-func psb_run(handle C.uint64_t, n C.int64_t, coeffs, overheads *C.double, engine, workers C.int32_t,
-	out *C.psb_output, text *C.char, size C.int64_t,
+func psb_run(handle C.uint64_t, num_terms C.int64_t, terms *C.int32_t, n C.int64_t, coeffs, overheads *C.double,
+	engine, workers C.int32_t, out *C.psb_output, text *C.char, size C.int64_t,
 ) (code C.int32_t) {
 	defer recoverInto(&code, text, size)
 	s, err := open.get(uint64(handle))
 	if err != nil {
 		return report(err, text, size)
 	}
-	if n < 0 || coeffs == nil || overheads == nil || out == nil ||
+	if n < 0 || num_terms < 0 || coeffs == nil || overheads == nil || out == nil ||
 		out.ttft == nil || out.e2e == nil || out.summary == nil ||
 		(out.jac_ttft == nil) != (out.jac_e2e == nil) {
 		return report(errNull, text, size)
 	}
 	rows := int(n)
 	cells := rows * s.NumRequests()
+	model := goTerms(num_terms, terms)
+	params := model.Count + sim.NumOverheads
 	err = s.RunBatch(rows, &sim.Candidates{
-		Coeffs:    floats(coeffs, rows*sim.NumCoeffs),
+		Terms:     model,
+		Coeffs:    floats(coeffs, rows*model.Count),
 		Overheads: floats(overheads, rows*sim.NumOverheads),
 		TTFT:      floats(out.ttft, cells),
 		E2E:       floats(out.e2e, cells),
 		Summary:   integers(out.summary, rows*sim.SummaryColumns),
 		Detail:    optional((*int32)(out.detail), cells*sim.DetailRows),
 		Sent:      optional((*float64)(out.sent), cells),
-		JacTTFT:   optional((*float64)(out.jac_ttft), cells*sim.NumParams),
-		JacE2E:    optional((*float64)(out.jac_e2e), cells*sim.NumParams),
+		JacTTFT:   optional((*float64)(out.jac_ttft), cells*params),
+		JacE2E:    optional((*float64)(out.jac_e2e), cells*params),
 		Renewal:   out.jacobian == C.PSB_JACOBIAN_RENEWAL,
 	}, sim.Engine(engine), int(workers))
 	if err != nil {
@@ -95,22 +98,20 @@ func psb_run(handle C.uint64_t, n C.int64_t, coeffs, overheads *C.double, engine
 }
 
 //export psb_trace
-func psb_trace(handle C.uint64_t, coeffs, overheads *C.double, out *C.psb_trace_output,
-	text *C.char, size C.int64_t,
+func psb_trace(handle C.uint64_t, num_terms C.int64_t, terms *C.int32_t, coeffs, overheads *C.double,
+	out *C.psb_trace_output, text *C.char, size C.int64_t,
 ) (code C.int32_t) {
 	defer recoverInto(&code, text, size)
 	s, err := open.get(uint64(handle))
 	if err != nil {
 		return report(err, text, size)
 	}
-	if coeffs == nil || overheads == nil || out == nil || out.step_capacity < 0 || out.entry_capacity < 0 ||
+	if num_terms < 0 || coeffs == nil || overheads == nil || out == nil || out.step_capacity < 0 || out.entry_capacity < 0 ||
 		out.times == nil || out.counts == nil || out.entries == nil || out.scheduled == nil {
 		return report(errNull, text, size)
 	}
-	var p sim.Params
-	copy(p.Coeffs[:], floats(coeffs, sim.NumCoeffs))
-	copy(p.Overheads[:], floats(overheads, sim.NumOverheads))
-	trace, err := s.Trace(&p)
+	model := goTerms(num_terms, terms)
+	trace, err := s.Trace(&model, floats(coeffs, model.Count), floats(overheads, sim.NumOverheads))
 	if err != nil {
 		return report(err, text, size)
 	}
@@ -161,6 +162,10 @@ func goConfig(c *C.psb_config) sim.Config {
 		Watermark:                 float64(c.watermark),
 		AsyncScheduling:           c.async_scheduling != 0,
 	}
+}
+
+func goTerms(n C.int64_t, index *C.int32_t) sim.Terms {
+	return sim.Terms{Count: int(n), Index: optional((*int32)(index), int(n))}
 }
 
 func floats(p *C.double, n int) []float64 { return unsafe.Slice((*float64)(p), n) }

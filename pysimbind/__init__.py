@@ -26,8 +26,9 @@ from .errors import (
 from .experiment import Experiment, experiment_names, load_experiment
 from .fit import FitResult
 from .losses import Loss
+from .models import MODELS, OVERHEADS, TERMS, StepModel, Term, find_model
 from .objective import Objective
-from .parameters import COEFFICIENTS, NAMES, OVERHEADS, Parameters, Space
+from .parameters import COEFFICIENTS, NAMES, Parameters, Space
 from .results import BatchResult, Jacobian, Outcome, SimResult, Status
 from .simulator import Simulator, simulate, simulate_batch
 from .trace import StepTrace
@@ -40,8 +41,10 @@ except PackageNotFoundError:  # a checkout that was never installed
 
 __all__ = [
     "COEFFICIENTS",
+    "MODELS",
     "NAMES",
     "OVERHEADS",
+    "TERMS",
     "BatchResult",
     "CollectError",
     "ConfigError",
@@ -68,12 +71,15 @@ __all__ = [
     "Simulator",
     "Space",
     "Status",
+    "StepModel",
     "StepTrace",
+    "Term",
     "Workload",
     "WorkloadError",
     "__version__",
     "arrival_deltas_us",
     "experiment_names",
+    "find_model",
     "fit",
     "load_experiment",
     "rescaled_arrivals",

@@ -8,9 +8,10 @@
  * is not PSB_OK, the text (UTF-8, NUL-terminated, cut to error_size) is in error.
  */
 
-#define PSB_ABI_VERSION 3
+#define PSB_ABI_VERSION 4
 
-#define PSB_NUM_COEFFS 15
+/* Terms of the step-time model, numbered in the order of pysimbind/models.py. */
+#define PSB_NUM_TERMS 21
 #define PSB_NUM_OVERHEADS 4
 
 #define PSB_OK 0
@@ -55,12 +56,14 @@
 #define PSB_COUNT_PREFILL_TOKENS 1
 #define PSB_COUNT_MAX_PREFILL_TOKENS 2
 #define PSB_COUNT_NUM_PREFILLS 3
-#define PSB_COUNT_RUNNING 4
-#define PSB_COUNT_WAITING 5
-#define PSB_COUNT_KV_BLOCKS 6
-#define PSB_COUNT_CACHED_TOKENS 7
-#define PSB_COUNT_PREEMPTIONS 8
-#define PSB_COUNT_COLUMNS 9
+#define PSB_COUNT_CONTEXT_TOKENS 4
+#define PSB_COUNT_ATTENTION_PAIRS 5
+#define PSB_COUNT_RUNNING 6
+#define PSB_COUNT_WAITING 7
+#define PSB_COUNT_KV_BLOCKS 8
+#define PSB_COUNT_CACHED_TOKENS 9
+#define PSB_COUNT_PREEMPTIONS 10
+#define PSB_COUNT_COLUMNS 11
 
 /* Columns of its entries: requests that a step scheduled, in the scheduler's order, and those that
  * it preempted, which have 0 tokens. */
@@ -105,7 +108,7 @@ typedef struct {
     int64_t *summary;  /* [n, PSB_SUMMARY_COLUMNS]; the peak is -1 where detail is NULL */
     int32_t *detail;   /* [n, PSB_DETAIL_ROWS, R] */
     double *sent;      /* [n, R] when the client sent each request, seconds; NaN: never */
-    double *jac_ttft;  /* [n, R, 19] seconds per unit of each parameter; both or neither */
+    double *jac_ttft;  /* [n, R, num_terms + 4] seconds per unit of each parameter; both or neither */
     double *jac_e2e;
     int64_t jacobian;  /* PSB_JACOBIAN_..., where they are wanted */
 } psb_output;
@@ -131,14 +134,17 @@ int64_t psb_open_handles(void);
 int32_t psb_open(psb_workload *workload, psb_config *config, uint64_t *handle,
                  char *error, int64_t error_size);
 
-/* Simulates n candidates, coeffs [n, 15] in seconds and overheads [n, 4] in microseconds, on at
- * most workers threads (0: one per processor). */
-int32_t psb_run(uint64_t handle, int64_t n, double *coeffs, double *overheads,
+/* Simulates n candidates of a model of num_terms terms, coeffs [n, num_terms] in seconds and
+ * overheads [n, 4] in microseconds, on at most workers threads (0: one per processor). terms has the
+ * number of each term; NULL: they are the first num_terms. */
+int32_t psb_run(uint64_t handle, int64_t num_terms, int32_t *terms,
+                int64_t n, double *coeffs, double *overheads,
                 int32_t engine, int32_t workers, psb_output *output,
                 char *error, int64_t error_size);
 
 /* Simulates one candidate by the reference engine and writes what each step did. */
-int32_t psb_trace(uint64_t handle, double *coeffs, double *overheads, psb_trace_output *output,
+int32_t psb_trace(uint64_t handle, int64_t num_terms, int32_t *terms,
+                  double *coeffs, double *overheads, psb_trace_output *output,
                   char *error, int64_t error_size);
 
 int32_t psb_close(uint64_t handle, char *error, int64_t error_size);

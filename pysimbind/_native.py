@@ -19,12 +19,13 @@ import numpy.typing as npt
 
 from .config import ServerConfig
 from .errors import ForkError, HandleError, InputError, LibraryError, NativeError
+from .models import StepModel
 from .workload import Workload
 
 ENGINES = {"auto": 0, "reference": 1, "leap": 2}
 _SEMANTICS = {"blis-2025-07": 0, "vllm-v1": 1, "vllm-v1-0.9.1": 2}
 JACOBIANS = {"exact": 0, "renewal": 1}
-_ABI_VERSION = 3
+_ABI_VERSION = 4
 _TEXT_SIZE = 512
 _KEPT_REQUESTS = 4096  # threads keep result buffers of handles with so many requests at most
 
@@ -119,9 +120,12 @@ def open_handles() -> int:
 
 
 class Handle:
-    """One opened workload and configuration; closed explicitly or when collected."""
+    """One opened workload and configuration; closed explicitly or when collected.
 
-    def __init__(self, workload: Workload, config: ServerConfig) -> None:
+    Candidates are those of one model: its coefficients in the order of its terms.
+    """
+
+    def __init__(self, workload: Workload, config: ServerConfig, model: StepModel) -> None:
         library = _load()
         ffi = library.ffi
         keep: list[Any] = []  # cffi does not keep alive what a struct points to
@@ -153,6 +157,9 @@ class Handle:
         library.check(library.lib.psb_open(c_workload, c_config, handle, text, _TEXT_SIZE), text)
         self._library = library
         self._run = library.lib.psb_run
+        self._num_terms, numbers = len(model.terms), model.numbers
+        in_order = numbers == tuple(range(self._num_terms))
+        self._terms = ffi.NULL if in_order else ffi.new("int32_t[]", numbers)
         self._requests = workload.num_requests
         self._local = threading.local()
         self._number = int(handle[0])
@@ -171,7 +178,7 @@ class Handle:
         engine: int,
         workers: int,
     ) -> None:
-        """Simulate the candidates coeffs [N, 15], overheads [N, 4].
+        """Simulate the candidates coeffs [N, terms], overheads [N, 4].
 
         Fills latency [2, N, R] (TTFT, then E2E; seconds) and summary [N, columns]. All arrays must
         be C-contiguous and of these dtypes.
@@ -184,6 +191,8 @@ class Handle:
         output.summary = ffi.from_buffer("int64_t[]", summary)
         code = self._run(
             self._number,
+            self._num_terms,
+            self._terms,
             summary.shape[0],
             ffi.from_buffer("double[]", coeffs),
             ffi.from_buffer("double[]", overheads),
@@ -227,11 +236,11 @@ class Handle:
         engine: int,
         kind: int,
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-        """Simulate one candidate with derivatives: as ``run_one``, and jacobian [2, R, 19]."""
+        """Simulate one candidate with derivatives: as ``run_one``, and jacobian [2, R, names]."""
         library = _load()
-        ffi, lib = library.ffi, library.lib
+        ffi = library.ffi
         buffers = _Buffers(library, self._requests)
-        params = lib.PSB_NUM_COEFFS + lib.PSB_NUM_OVERHEADS
+        params = self._num_terms + library.lib.PSB_NUM_OVERHEADS
         jacobian = np.empty((2, self._requests, params))
         pointer = ffi.from_buffer("double[]", jacobian)
         buffers.output.jacobian = kind
@@ -250,6 +259,8 @@ class Handle:
         from_buffer = buffers.from_buffer
         code = self._run(
             self._number,
+            self._num_terms,
+            self._terms,
             1,
             from_buffer("double[]", coeffs),
             from_buffer("double[]", overheads),
@@ -283,7 +294,9 @@ class Handle:
             output.counts = ffi.from_buffer("int64_t[]", raw.counts)
             output.entries = ffi.from_buffer("int64_t[]", raw.entries)
             output.scheduled = ffi.from_buffer("double[]", raw.scheduled)
-            code = lib.psb_trace(self._number, c, o, output, text, _TEXT_SIZE)
+            code = lib.psb_trace(
+                self._number, self._num_terms, self._terms, c, o, output, text, _TEXT_SIZE
+            )
             library.check(code, text)
             if output.num_steps <= steps and output.num_entries <= entries:
                 return raw

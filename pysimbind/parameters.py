@@ -1,9 +1,8 @@
-"""The 19 parameters: order, names, units, bounds and the facts about which can be told apart.
+"""One set of parameters, or a box of them, of any step-time model: order, names, units, bounds.
 
-A step that decodes D tokens and prefills P tokens of N requests, the largest chunk being M, takes
-the sum of coefficient x feature seconds; the features are the second-order polynomial of
-(D, P, M, N). Four overheads in microseconds are added outside the step. Names and order are those
-of the original experiment. Nothing else in the package knows how many parameters there are.
+A model's parameters are a coefficient for each of its terms, in seconds, then four overheads in
+microseconds (see ``models``). ``NAMES`` and what else is spelled in capitals here are those of the
+default model, ``quadratic15``. Nothing else in the package knows how many parameters there are.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,65 +17,52 @@ import numpy.typing as npt
 
 from ._jsonio import read_json
 from .errors import ParameterError, nearest
+from .models import OVERHEADS, QUADRATIC15, ModelLike, StepModel, find_model
+
+__all__ = [
+    "ALIASES",
+    "COEFFICIENTS",
+    "IDENTIFIABLE",
+    "NAMES",
+    "OVERHEADS",
+    "Parameters",
+    "Space",
+    "as_coeffs",
+    "as_overheads",
+    "unit",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
-COEFFICIENTS: tuple[str, ...] = (
-    "sum_decode_tokens",
-    "sum_prefill_tokens",
-    "max_prefill_tokens",
-    "num_prefills",
-    "sum_decode_tokenss2",
-    "sum_decode_tokensmsumprefill_tokens",
-    "sum_decode_tokensmmaxprefill_tokens",
-    "sum_decode_tokensmnumprefills",
-    "sum_prefill_tokenss2",
-    "sum_prefill_tokensmmaxprefill_tokens",
-    "sum_prefill_tokensmnumprefills",
-    "max_prefill_tokenss2",
-    "max_prefill_tokensmnumprefills",
-    "num_prefillss2",
-    "intercept",
-)
-OVERHEADS: tuple[str, ...] = ("schedule_time", "update_time", "queue_overhead", "vllm_overhead")
-NAMES: tuple[str, ...] = COEFFICIENTS + OVERHEADS
-_INDEX = {name: i for i, name in enumerate(NAMES)}
+COEFFICIENTS: tuple[str, ...] = QUADRATIC15.terms
+NAMES: tuple[str, ...] = QUADRATIC15.names
 
-ALIASES: tuple[Mapping[str, float], ...] = (
-    MappingProxyType({"schedule_time": 1.0, "intercept": -1e-6}),
-    MappingProxyType({"update_time": 1.0, "intercept": -1e-6}),
-    MappingProxyType({"queue_overhead": 1.0, "vllm_overhead": 1.0, "intercept": -1e-6}),
-)
-"""Changes of the parameters, each in its own unit, that leave every simulated time as it was.
+ALIASES: tuple[Mapping[str, float], ...] = QUADRATIC15.aliases
+"""``StepModel.aliases`` of the default model."""
 
-Schedule time, update time and intercept enter only through their sum, and one unit of that sum
-equals one of queue overhead plus one of vLLM overhead. (Exact up to the truncation to whole
-microseconds of ``blis-2025-07``.)
-"""
-
-IDENTIFIABLE: int = len(NAMES) - len(ALIASES)
-"""How many parameters can be told apart at most, whatever the data."""
+IDENTIFIABLE: int = QUADRATIC15.identifiable
+"""How many of its parameters can be told apart at most, whatever the data."""
 
 
 def unit(name: str) -> str:
-    """Return the unit of a parameter: ``"s"`` (per feature) or ``"us"``.
+    """Return the unit of a parameter of the default model: ``"s"`` (per feature) or ``"us"``.
 
     Raises ``ParameterError`` for an unknown name.
     """
-    _known([name], NAMES, "parameter")
-    return "us" if name in OVERHEADS else "s"
+    return QUADRATIC15.unit(name)
 
 
-def as_coeffs(values: object) -> FloatArray:
-    """Return the coefficients as a C-contiguous float64 array, in the order of ``COEFFICIENTS``.
+def as_coeffs(values: object, model: StepModel = QUADRATIC15) -> FloatArray:
+    """Return the coefficients as a C-contiguous float64 array, in the order of the model's terms.
 
-    ``values``: an array-like of that many numbers, a mapping with all coefficient names, or
-    ``Parameters``. A fitting array is returned as it is, not copied.
-    Raises ``ParameterError`` for a wrong shape, a missing or unknown name, or a value not finite.
+    ``values``: an array-like of that many numbers, a mapping with all the names, or ``Parameters``.
+    A fitting array is returned as it is, not copied.
+    Raises ``ParameterError`` for a wrong shape, a missing or unknown name, a value not finite, or
+    ``Parameters`` of another model.
     """
     if isinstance(values, Parameters):
-        return values.coeffs
-    return _vector(values, COEFFICIENTS, "coefficient")
+        return Parameters.of(values, model).coeffs
+    return _vector(values, model.terms, "coefficient")
 
 
 def as_overheads(values: object) -> FloatArray:
@@ -90,118 +75,149 @@ def as_overheads(values: object) -> FloatArray:
 class Parameters:
     """One immutable set of parameters: coefficients in seconds, overheads in microseconds.
 
-    Raises ``ParameterError`` for wrong shapes, missing or unknown names and values not finite.
+    ``model``: whose parameters, as ``find_model`` takes it. Raises ``ParameterError`` for an
+    unknown model, wrong shapes, missing or unknown names and values not finite.
     """
 
-    __slots__ = ("_vector",)
+    __slots__ = ("_model", "_vector")
+    _model: StepModel
     _vector: FloatArray
 
-    def __init__(self, coeffs: object, overheads: object) -> None:
-        self._vector = _read_only(np.concatenate((as_coeffs(coeffs), as_overheads(overheads))))
+    def __init__(self, coeffs: object, overheads: object, model: ModelLike = QUADRATIC15) -> None:
+        self._model = find_model(model)
+        self._vector = _read_only(
+            np.concatenate((as_coeffs(coeffs, self._model), as_overheads(overheads)))
+        )
 
     @classmethod
-    def from_vector(cls, vector: object) -> Parameters:
-        """Make parameters from all values in the order of ``NAMES``."""
-        values = _vector(vector, NAMES, "parameter")
-        return cls(values[: len(COEFFICIENTS)], values[len(COEFFICIENTS) :])
+    def from_vector(cls, vector: object, model: ModelLike = QUADRATIC15) -> Parameters:
+        """Make parameters from all values in the order of the model's names."""
+        model = find_model(model)
+        values = _vector(vector, model.names, "parameter")
+        split = len(model.terms)
+        return cls(values[:split], values[split:], model)
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, float]) -> Parameters:
+    def from_mapping(
+        cls, mapping: Mapping[str, float], model: ModelLike = QUADRATIC15
+    ) -> Parameters:
         """Make parameters from a mapping that has every name, and no other."""
-        return cls.from_vector(mapping)
+        return cls.from_vector(mapping, model)
 
     @classmethod
-    def of(cls, obj: object) -> Parameters:
-        """Return ``obj`` if it is ``Parameters``, or make them of a mapping or a whole vector."""
-        return obj if isinstance(obj, cls) else cls.from_vector(obj)
+    def of(cls, obj: object, model: ModelLike = QUADRATIC15) -> Parameters:
+        """Return ``obj`` if it is ``Parameters``, or make them of a mapping or a whole vector.
+
+        Raises ``ParameterError`` for ``Parameters`` of another model.
+        """
+        model = find_model(model)
+        if not isinstance(obj, cls):
+            return cls.from_vector(obj, model)
+        if obj.model != model:
+            raise ParameterError(f"parameters of the model {obj.model}, expected those of {model}")
+        return obj
+
+    @property
+    def model(self) -> StepModel:
+        """Whose parameters they are."""
+        return self._model
 
     @property
     def coeffs(self) -> FloatArray:
-        """The coefficients [s], read-only, in the order of ``COEFFICIENTS``."""
-        return self._vector[: len(COEFFICIENTS)]
+        """The coefficients [s], read-only, in the order of the model's terms."""
+        return self._vector[: len(self._model.terms)]
 
     @property
     def overheads(self) -> FloatArray:
         """The overheads [us], read-only, in the order of ``OVERHEADS``."""
-        return self._vector[len(COEFFICIENTS) :]
+        return self._vector[len(self._model.terms) :]
 
     @property
     def vector(self) -> FloatArray:
-        """All values, read-only, in the order of ``NAMES``."""
+        """All values, read-only, in the order of the model's names."""
         return self._vector
 
     def as_dict(self) -> dict[str, float]:
-        """Return name -> value, in the order of ``NAMES``."""
-        return dict(zip(NAMES, self._vector.tolist(), strict=True))
+        """Return name -> value, in the order of the model's names."""
+        return dict(zip(self._model.names, self._vector.tolist(), strict=True))
 
     def __getitem__(self, name: str) -> float:
-        _known([name], NAMES, "parameter")
-        return float(self._vector[_INDEX[name]])
+        return float(self._vector[self._model.index(name)])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Parameters):
             return NotImplemented
-        return bool(np.array_equal(self._vector, other._vector))
+        return self._model == other._model and bool(np.array_equal(self._vector, other._vector))
 
     def __hash__(self) -> int:
-        return hash(tuple(self._vector.tolist()))
+        return hash((self._model, tuple(self._vector.tolist())))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Parameters.from_vector, (np.array(self._vector),)
+        return Parameters.from_vector, (np.array(self._vector), self._model)
 
     def __repr__(self) -> str:
-        return f"Parameters.from_mapping({self.as_dict()!r})"
+        return f"Parameters.from_mapping({self.as_dict()!r}{_spelled(self._model)})"
 
 
 class Space:
-    """A box of parameters: a lower and an upper bound for each name of ``NAMES``, read-only.
+    """A box of parameters: a lower and an upper bound for each name of a model, read-only.
 
-    A parameter whose bounds are equal is fixed. Raises ``ParameterError`` for wrong shapes, bounds
-    not finite, or a lower bound above its upper.
+    ``model``: as ``find_model`` takes it. A parameter whose bounds are equal is fixed. Raises
+    ``ParameterError`` for an unknown model, wrong shapes, bounds not finite, or a lower bound above
+    its upper.
     """
 
-    __slots__ = ("_lower", "_upper")
+    __slots__ = ("_lower", "_model", "_upper")
     _lower: FloatArray
+    _model: StepModel
     _upper: FloatArray
 
-    def __init__(self, lower: object, upper: object) -> None:
-        self._lower = _read_only(np.array(_vector(lower, NAMES, "lower bound")))
-        self._upper = _read_only(np.array(_vector(upper, NAMES, "upper bound")))
+    def __init__(self, lower: object, upper: object, model: ModelLike = QUADRATIC15) -> None:
+        self._model = find_model(model)
+        self._lower = _read_only(np.array(_vector(lower, self.names, "lower bound")))
+        self._upper = _read_only(np.array(_vector(upper, self.names, "upper bound")))
         crossed = np.flatnonzero(self._lower > self._upper)
         if crossed.size:
             i = int(crossed[0])
             raise ParameterError(
-                f"bounds of {NAMES[i]!r}: lower {self._lower[i]:g} is above upper "
+                f"bounds of {self.names[i]!r}: lower {self._lower[i]:g} is above upper "
                 f"{self._upper[i]:g}; swap them"
             )
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> Space:
-        """Make a box from ``{name: [lower, upper]}`` with every name, and no other."""
+    def from_mapping(cls, mapping: Mapping[str, Any], model: ModelLike = QUADRATIC15) -> Space:
+        """Make a box from ``{name: [lower, upper]}`` with every name of the model, and no other."""
+        model = find_model(model)
         if not isinstance(mapping, Mapping):
             raise ParameterError(
                 f"bounds must map each name to [lower, upper], got {type(mapping).__name__}"
             )
-        _complete(mapping, NAMES, "parameter")
-        for name in NAMES:
+        _complete(mapping, model.names, "parameter")
+        for name in model.names:
             pair = mapping[name]
             if isinstance(pair, (str, bytes)) or not hasattr(pair, "__len__") or len(pair) != 2:
                 raise ParameterError(f"bounds of {name!r} must be [lower, upper], got {pair!r}")
-        return cls([mapping[n][0] for n in NAMES], [mapping[n][1] for n in NAMES])
+        lower, upper = ([mapping[name][side] for name in model.names] for side in (0, 1))
+        return cls(lower, upper, model)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Space:
+    def load(cls, path: str | os.PathLike[str], model: ModelLike = QUADRATIC15) -> Space:
         """Read a JSON file ``{name: [lower, upper], ...}``."""
         try:
-            return cls.from_mapping(read_json(path, ParameterError))
+            return cls.from_mapping(read_json(path, ParameterError), model)
         except ParameterError as exc:
             text, where = str(exc), os.fspath(path)
             raise ParameterError(text if where in text else f"{where}: {text}") from exc
 
     @property
+    def model(self) -> StepModel:
+        """Whose parameters are bounded."""
+        return self._model
+
+    @property
     def names(self) -> tuple[str, ...]:
-        """The names, in order: ``NAMES``."""
-        return NAMES
+        """The model's names, in order."""
+        return self._model.names
 
     @property
     def lower(self) -> FloatArray:
@@ -216,13 +232,13 @@ class Space:
     def as_dict(self) -> dict[str, list[float]]:
         """Return ``{name: [lower, upper]}``, in order."""
         pairs = zip(self._lower.tolist(), self._upper.tolist(), strict=True)
-        return {name: list(pair) for name, pair in zip(NAMES, pairs, strict=True)}
+        return {name: list(pair) for name, pair in zip(self.names, pairs, strict=True)}
 
     def to_unit(self, x: npt.ArrayLike) -> FloatArray:
         """Map parameters [..., names] into the unit cube; a fixed parameter maps to 0.5."""
         span = self._upper - self._lower
         fixed = span == 0
-        return np.where(fixed, 0.5, (_rows(x) - self._lower) / np.where(fixed, 1.0, span))
+        return np.where(fixed, 0.5, (self._rows(x) - self._lower) / np.where(fixed, 1.0, span))
 
     def from_unit(self, u: npt.ArrayLike) -> FloatArray:
         """Map the unit cube [..., names] into the box: 0 and 1 give the bounds exactly.
@@ -230,14 +246,14 @@ class Space:
         Rounding never takes a point of the cube out of the box; points outside the cube map
         outside the box (a fixed parameter keeps its value).
         """
-        u = _rows(u)
+        u = self._rows(u)
         x = self._lower * (1.0 - u) + self._upper * u
         inside = ((u >= 0) & (u <= 1)) | (self._lower == self._upper)
         return np.where(inside, np.clip(x, self._lower, self._upper), x)
 
     def contains(self, x: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Tell for each row of ``x`` [..., names] whether it lies in the box, bounds included."""
-        x = _rows(x)
+        x = self._rows(x)
         inside: npt.NDArray[np.bool_] = np.all((x >= self._lower) & (x <= self._upper), axis=-1)
         return inside
 
@@ -247,28 +263,42 @@ class Space:
         At a bound is: within ``rtol`` of the width of the interval, or beyond. Fixed parameters
         are held, not at a bound.
         """
-        unit_x = self.to_unit(Parameters.of(x).vector)
+        unit_x = self.to_unit(Parameters.of(x, self._model).vector)
         free = self._lower < self._upper
         found: dict[str, str] = {}
         for i in np.flatnonzero(free & ((unit_x <= rtol) | (unit_x >= 1 - rtol))):
-            found[NAMES[i]] = "lower" if unit_x[i] <= rtol else "upper"
+            found[self.names[i]] = "lower" if unit_x[i] <= rtol else "upper"
         return found
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Space):
             return NotImplemented
-        return bool(
+        return self._model == other._model and bool(
             np.array_equal(self._lower, other._lower) and np.array_equal(self._upper, other._upper)
         )
 
     def __hash__(self) -> int:
-        return hash((tuple(self._lower.tolist()), tuple(self._upper.tolist())))
+        return hash((self._model, tuple(self._lower.tolist()), tuple(self._upper.tolist())))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Space, (np.array(self._lower), np.array(self._upper))
+        return Space, (np.array(self._lower), np.array(self._upper), self._model)
 
     def __repr__(self) -> str:
-        return f"Space.from_mapping({self.as_dict()!r})"
+        return f"Space.from_mapping({self.as_dict()!r}{_spelled(self._model)})"
+
+    def _rows(self, x: npt.ArrayLike) -> FloatArray:
+        array = _numbers(x, "parameter")
+        if array.ndim == 0 or array.shape[-1] != len(self.names):
+            raise ParameterError(
+                f"parameters must have {len(self.names)} values along the last axis, got shape "
+                f"{array.shape}"
+            )
+        return array
+
+
+def _spelled(model: StepModel) -> str:
+    """Return a model as the last argument of a call, where it is not the default."""
+    return "" if model == QUADRATIC15 else f", {model.name!r}"
 
 
 def _read_only(array: FloatArray) -> FloatArray:
@@ -307,15 +337,6 @@ def _vector(values: object, names: tuple[str, ...], what: str) -> FloatArray:
     if not all(map(math.isfinite, given)):
         name, value = next(p for p in zip(names, given, strict=True) if not math.isfinite(p[1]))
         raise ParameterError(f"{what} {name!r} is {value}: it must be finite")
-    return array
-
-
-def _rows(x: npt.ArrayLike) -> FloatArray:
-    array = _numbers(x, "parameter")
-    if array.ndim == 0 or array.shape[-1] != len(NAMES):
-        raise ParameterError(
-            f"parameters must have {len(NAMES)} values along the last axis, got shape {array.shape}"
-        )
     return array
 
 

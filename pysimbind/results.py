@@ -177,15 +177,21 @@ class SimResult:
 class Jacobian:
     """Derivatives of one run. Unpacks as ``ttft_jac, e2e_jac = jacobian``.
 
-    ``ttft_jac``, ``e2e_jac`` [R, 19]: seconds per unit of each parameter, in the order of
-    ``NAMES`` (coefficients in seconds, overheads in microseconds); NaN where the latency is.
-    ``result`` is the run itself.
+    ``ttft_jac``, ``e2e_jac`` [R, names]: seconds per unit of each parameter, in the order of
+    ``names``, those of the simulator's model (coefficients in seconds, overheads in microseconds);
+    NaN where the latency is. ``result`` is the run itself.
     """
 
-    __slots__ = ("e2e_jac", "result", "ttft_jac")
+    __slots__ = ("e2e_jac", "names", "result", "ttft_jac")
 
-    def __init__(self, result: SimResult, ttft_jac: FloatArray, e2e_jac: FloatArray) -> None:
-        self.result, self.ttft_jac, self.e2e_jac = result, ttft_jac, e2e_jac
+    def __init__(
+        self,
+        result: SimResult,
+        ttft_jac: FloatArray,
+        e2e_jac: FloatArray,
+        names: tuple[str, ...],
+    ) -> None:
+        self.result, self.ttft_jac, self.e2e_jac, self.names = result, ttft_jac, e2e_jac, names
 
     def __iter__(self) -> Iterator[FloatArray]:
         yield self.ttft_jac

@@ -14,7 +14,8 @@ from ._native import ENGINES, JACOBIANS, Handle
 from .config import ServerConfig
 from .errors import HandleError, InputError, ParameterError, WorkloadError, nearest
 from .experiment import load_experiment
-from .parameters import COEFFICIENTS, NAMES, OVERHEADS, Parameters, as_coeffs, as_overheads
+from .models import OVERHEADS, QUADRATIC15, ModelLike, StepModel, find_model
+from .parameters import Parameters, as_coeffs, as_overheads
 from .results import SUMMARY, BatchResult, Jacobian, SimResult
 from .trace import StepTrace
 from .workload import Workload
@@ -23,13 +24,14 @@ ParamsLike = Parameters | Mapping[str, float] | npt.ArrayLike
 
 DEFAULT_EXPERIMENT = "exp1_30rr"
 _FLOAT64 = np.dtype(np.float64)
-_COEFFS_SHAPE, _OVERHEADS_SHAPE = (len(COEFFICIENTS),), (len(OVERHEADS),)
-_PARAMS_SHAPE = (len(NAMES),)
+_OVERHEADS_SHAPE = (len(OVERHEADS),)
 
 
 class Simulator:
     """A workload and a server configuration, prepared once and run with any parameters.
 
+    ``model``: the step-time model whose parameters are simulated, as ``find_model`` takes it: a
+    preset ("quadratic15", "small", "extended") or a list of terms ("intercept,D,ctx,out").
     ``engine``: "auto" leaps over equal steps wherever that is proved to be exact, and else walks
     them by the reference engine; both give the same numbers, and either can be demanded by name.
     Usable from many threads at once, picklable, a context manager. Raises ``WorkloadError`` for a
@@ -40,10 +42,13 @@ class Simulator:
         self,
         workload: Workload | None = None,
         config: ServerConfig | None = None,
+        model: ModelLike = QUADRATIC15,
         *,
         engine: str = "auto",
     ) -> None:
         self.workload, self.config = _or_default(workload, config)
+        self.model: StepModel = find_model(model)
+        self._terms_shape, self._names_shape = (len(self.model.terms),), (len(self.model.names),)
         if engine not in ENGINES:
             raise InputError(
                 f"unknown engine {engine!r}, expected one of {', '.join(ENGINES)}"
@@ -53,25 +58,26 @@ class Simulator:
         self._engine = ENGINES[engine]
         if self.workload.strict:
             _check_prompts_fit(self.workload, self.config)
-        self._handle = Handle(self.workload, self.config)
+        self._handle = Handle(self.workload, self.config, self.model)
         self._closed = False
 
     def run(self, params: ParamsLike, trace: bool = False) -> SimResult:
-        """Simulate one candidate: 19 values, a mapping by name, or ``Parameters``.
+        """Simulate one candidate: the values in the order of the model's names, a mapping by name,
+        or ``Parameters``.
 
         ``trace=True`` also records what each step did, in ``SimResult.trace``: a second run by
         the reference engine. Raises ``ParameterError`` for a wrong shape, an unknown name or a
         value that is not finite. A step time that is negative or overflows is no error: see
         ``SimResult.outcome``.
         """
-        coeffs, overheads = _split(params)
+        coeffs, overheads = self._split(params)
         result = self._run(coeffs, overheads)
         if trace:
             result.trace = StepTrace.make(self._handle.trace(coeffs, overheads), result)
         return result
 
-    def run_jacobian(self, params: ParamsLike, kind: str = "exact") -> Jacobian:
-        """Simulate one candidate with the derivatives of its latencies.
+    def run_jacobian(self, params: ParamsLike, kind: str = "renewal") -> Jacobian:
+        """Simulate one candidate with the derivatives of its latencies, a column for each name.
 
         ``kind="exact"``: the derivatives while the order of events stays as it is, by
         infinitesimal perturbation analysis (Glasserman 1991; Cassandras & Lafortune, ch. 11).
@@ -92,16 +98,17 @@ class Simulator:
                 f"unknown kind of Jacobian {kind!r}, expected one of {', '.join(JACOBIANS)}"
                 + nearest(kind, JACOBIANS)
             )
-        coeffs, overheads = _split(Parameters.of(params))  # which says what is not finite
+        # Parameters.of says what is not finite
+        coeffs, overheads = self._split(Parameters.of(params, self.model))
         block, detail, jacobian = self._handle.run_jacobian(
             coeffs, overheads, self._engine, JACOBIANS[kind]
         )
-        return Jacobian(SimResult(block, detail), jacobian[0], jacobian[1])
+        return Jacobian(SimResult(block, detail), jacobian[0], jacobian[1], self.model.names)
 
     def run_batch(self, params: npt.ArrayLike, *, workers: int = 0) -> BatchResult:
-        """Simulate N candidates, params [N, 19], on ``workers`` threads (0: one a processor)."""
-        matrix = _matrix(params, NAMES, "parameters")
-        split = len(COEFFICIENTS)
+        """Simulate N candidates, [N, names], on ``workers`` threads (0: one a processor)."""
+        matrix = _matrix(params, self.model.names, "parameters")
+        split = len(self.model.terms)
         return self._run_rows(matrix[:, :split], matrix[:, split:], workers)
 
     def close(self) -> None:
@@ -123,25 +130,34 @@ class Simulator:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._closed:
             raise HandleError("a closed Simulator cannot be pickled: open a new one")
-        return _reopen, (self.workload, self.config, self.engine)
+        return _reopen, (self.workload, self.config, self.model, self.engine)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else self.engine
-        return f"<Simulator: {self.workload!r}, {self.config.semantics}, {state}>"
+        return f"<Simulator: {self.workload!r}, {self.config.semantics}, {self.model}, {state}>"
+
+    def _split(self, params: ParamsLike) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return coefficients and overheads as finite arrays for the library."""
+        if _ready(params, self._names_shape):
+            vector = params
+        else:
+            vector = Parameters.of(params, self.model).vector
+        split = len(self.model.terms)
+        return vector[:split], vector[split:]
 
     def _run(self, coeffs: Any, overheads: Any) -> SimResult:
         """Simulate one candidate; arrays of the right kind go to the library as they are."""
-        c = coeffs if _ready(coeffs, _COEFFS_SHAPE) else as_coeffs(coeffs)
+        c = coeffs if _ready(coeffs, self._terms_shape) else as_coeffs(coeffs, self.model)
         o = overheads if _ready(overheads, _OVERHEADS_SHAPE) else as_overheads(overheads)
         try:
             return SimResult(*self._handle.run_one(c, o, self._engine))
         except InputError:
-            as_coeffs(c)  # says which parameter is not finite,
+            as_coeffs(c, self.model)  # says which parameter is not finite,
             as_overheads(o)
             raise  # or else it was something else
 
     def _run_batch(self, coeffs: Any, overheads: Any, workers: int) -> BatchResult:
-        c = _matrix(coeffs, COEFFICIENTS, "coeffs")
+        c = _matrix(coeffs, self.model.terms, "coeffs")
         o = _matrix(overheads, OVERHEADS, "overheads")
         if c.shape[0] != o.shape[0]:
             raise ParameterError(f"{c.shape[0]} rows of coeffs, but {o.shape[0]} of overheads")
@@ -170,10 +186,10 @@ def simulate(
     """Simulate one candidate.
 
     ``coeffs`` [15] seconds a feature and ``overheads`` [4] microseconds, in the order of
-    ``COEFFICIENTS`` and ``OVERHEADS``, or mappings by name. Without a workload, the bundled
-    experiment exp1_30rr is simulated. Returns TTFT and E2E [R] in seconds, in request order:
-    ``ttft, e2e = simulate(coeffs, overheads)``. Raises ``ParameterError`` for a wrong shape, an
-    unknown name or a value that is not finite.
+    ``COEFFICIENTS`` and ``OVERHEADS``, or mappings by name: the model is ``quadratic15``. Without
+    a workload, the bundled experiment exp1_30rr is simulated. Returns TTFT and E2E [R] in seconds,
+    in request order: ``ttft, e2e = simulate(coeffs, overheads)``. Raises ``ParameterError`` for a
+    wrong shape, an unknown name or a value that is not finite.
     """
     return _cached_simulator(workload, config)._run(coeffs, overheads)
 
@@ -223,8 +239,8 @@ def _or_default(
     return workload, ServerConfig() if config is None else config
 
 
-def _reopen(workload: Workload, config: ServerConfig, engine: str) -> Simulator:
-    return Simulator(workload, config, engine=engine)
+def _reopen(workload: Workload, config: ServerConfig, model: StepModel, engine: str) -> Simulator:
+    return Simulator(workload, config, model, engine=engine)
 
 
 def _check_prompts_fit(workload: Workload, config: ServerConfig) -> None:
@@ -240,13 +256,6 @@ def _check_prompts_fit(workload: Workload, config: ServerConfig) -> None:
             f"{blocks[worst]} KV blocks, the pool has {usable}: raise num_gpu_blocks, or make the "
             "Workload with strict=False to see it wait for ever"
         )
-
-
-def _split(params: ParamsLike) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return coefficients and overheads as finite arrays for the library."""
-    vector = params if _ready(params, _PARAMS_SHAPE) else Parameters.of(params).vector
-    split = len(COEFFICIENTS)
-    return vector[:split], vector[split:]
 
 
 def _ready(values: Any, shape: tuple[int, ...]) -> TypeGuard[npt.NDArray[np.float64]]:

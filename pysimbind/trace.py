@@ -22,6 +22,8 @@ COUNTS = (
     "prefill_tokens",
     "max_prefill_tokens",
     "num_prefills",
+    "context_tokens",
+    "attention_pairs",
     "running",
     "waiting",
     "kv_blocks",
@@ -37,7 +39,9 @@ class StepTrace:
 
     Steps: ``start_s``, ``composed_s`` (when the batch was scheduled: before ``start_s`` under
     asynchronous scheduling) and ``duration_s``, in seconds; the batch: ``decode_tokens`` D,
-    ``prefill_tokens`` P, ``max_prefill_tokens`` M, ``num_prefills`` N; right after scheduling:
+    ``prefill_tokens`` P, ``max_prefill_tokens`` M, ``num_prefills`` N, ``context_tokens`` that the
+    decoding requests had computed before (the term ctx), ``attention_pairs`` of query and key in
+    the prefills (the term attn); right after scheduling:
     requests ``running`` and ``waiting``, ``kv_blocks`` in use; in this step: ``cached_tokens``
     found in the prefix cache, ``preemptions``. A batch that only preempted has a row too, of
     duration 0. ``entries`` [E, 4] is who was in them (columns ``ENTRIES``), in the scheduler's
@@ -55,6 +59,8 @@ class StepTrace:
     prefill_tokens: IntArray
     max_prefill_tokens: IntArray
     num_prefills: IntArray
+    context_tokens: IntArray
+    attention_pairs: IntArray
     running: IntArray
     waiting: IntArray
     kv_blocks: IntArray

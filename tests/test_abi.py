@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import build
-from pysimbind import _native, parameters, results, trace
+from pysimbind import _native, models, results, trace
 
 CDEF = build.CDEF.read_text("utf-8")
 DECLARED = set(re.findall(r"^\w+ (psb_\w+)\(", CDEF, re.MULTILINE))
@@ -55,8 +55,8 @@ def test_only_one_module_makes_foreign_calls() -> None:
 
 
 def test_the_header_counts_the_parameters() -> None:
-    assert DEFINED["PSB_NUM_COEFFS"] == len(parameters.COEFFICIENTS)
-    assert DEFINED["PSB_NUM_OVERHEADS"] == len(parameters.OVERHEADS)
+    assert DEFINED["PSB_NUM_TERMS"] == len(models.TERMS)
+    assert DEFINED["PSB_NUM_OVERHEADS"] == len(models.OVERHEADS)
 
 
 def test_python_uses_the_numbers_of_the_header() -> None:

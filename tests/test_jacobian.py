@@ -18,7 +18,7 @@ SHIFT = 1e-7  # seconds by which a difference may move the latencies
 
 def compare(simulator: Simulator, x: np.ndarray, columns: range | list[int]) -> int:
     """Check columns of both Jacobians; return how many could be: the order stayed as it is."""
-    jacobian = simulator.run_jacobian(x)
+    jacobian = simulator.run_jacobian(x, "exact")
     compared = 0
     for j in columns:
         steepest = max(np.nanmax(np.abs(each[:, j]), initial=0) for each in jacobian)
@@ -65,7 +65,7 @@ def test_closed_loop_by_hand() -> None:
     workload = Workload([0.0, 0.0], [10, 20], [1, 1], max_concurrency=1)
     x = np.r_[0, 1e-3, np.zeros(12), 0.01, 1, 2, 4, 8]
     with Simulator(workload, ServerConfig()) as simulator:
-        ttft_jac, e2e_jac = simulator.run_jacobian(x)
+        ttft_jac, e2e_jac = simulator.run_jacobian(x, "exact")
         result = simulator.run(x)
     # d = 0.01 + 0.001 P; sent when the first token of the other is out (d + 8 + 1 + 2 us later)
     np.testing.assert_allclose(result.sent_s, [0, 0.02 + 11e-6], rtol=1e-12)
@@ -82,7 +82,7 @@ def test_the_truncated_clock_has_a_twin() -> None:
     x = BASELINE.vector.copy()
     j = NAMES.index("vllm_overhead")
     with Simulator(experiment.workload, config) as simulator:
-        jacobian = simulator.run_jacobian(x)
+        jacobian = simulator.run_jacobian(x, "exact")
         x[j] += 1000
         moved = simulator.run(x)
     np.testing.assert_allclose(moved.e2e - jacobian.result.e2e, 1000 * jacobian.e2e_jac[:, j])
@@ -92,7 +92,7 @@ def test_what_never_happened_has_no_derivative() -> None:
     """NaN rows where the latency is NaN; another kind is an error that names the nearest."""
     workload = Workload([0.0, 9.0], [5, 5], [2, 2])
     with Simulator(workload, ServerConfig(horizon_s=1.0)) as simulator:
-        ttft_jac, e2e_jac = simulator.run_jacobian(BASELINE)
+        ttft_jac, e2e_jac = simulator.run_jacobian(BASELINE, "exact")
         assert np.isnan(e2e_jac).any(axis=1).tolist() == [False, True]
         assert np.isnan(ttft_jac).all(axis=1).tolist() == [False, True]
         with pytest.raises(InputError, match="did you mean 'exact'"):

@@ -9,14 +9,15 @@ import (
 // Candidates is a batch of candidates and where their results go: all arrays are row-major, one
 // row a candidate, and belong to the caller.
 type Candidates struct {
-	Coeffs    []float64 // [n, NumCoeffs]
+	Terms     Terms     // of Coeffs and the Jacobians
+	Coeffs    []float64 // [n, Terms.Count]
 	Overheads []float64 // [n, NumOverheads]
 	TTFT, E2E []float64 // [n, R]
 	Summary   []int64   // [n, SummaryColumns]
 	Detail    []int32   // [n, DetailRows, R], or nil
 	Sent      []float64 // [n, R], or nil
 
-	JacTTFT, JacE2E []float64 // [n, R, NumParams], or nil
+	JacTTFT, JacE2E []float64 // [n, R, Terms.Count + NumOverheads], or nil
 	Renewal         bool      // see Result
 }
 
@@ -43,6 +44,9 @@ const (
 
 // RunBatch simulates n candidates on at most workers goroutines (0: one per processor).
 func (s *Simulator) RunBatch(n int, c *Candidates, engine Engine, workers int) error {
+	if err := c.Terms.validate(); err != nil {
+		return err
+	}
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
@@ -121,8 +125,7 @@ func (f *failures) recover() {
 func (s *Simulator) runRow(i int, c *Candidates, engine Engine) error {
 	n := s.NumRequests()
 	var p Params
-	copy(p.Coeffs[:], c.Coeffs[i*NumCoeffs:])
-	copy(p.Overheads[:], c.Overheads[i*NumOverheads:])
+	c.Terms.scatter(&p, row(c.Coeffs, i, c.Terms.Count), row(c.Overheads, i, NumOverheads))
 	r := c.result(i, n)
 	r.NoPeak = c.Detail == nil
 	if err := s.Run(&p, engine, &r); err != nil {
@@ -140,9 +143,11 @@ func (s *Simulator) runRow(i int, c *Candidates, engine Engine) error {
 
 // result is the slices of candidate i, of n requests.
 func (c *Candidates) result(i, n int) Result {
+	cells := n * (c.Terms.Count + NumOverheads)
 	r := Result{
 		TTFT: row(c.TTFT, i, n), E2E: row(c.E2E, i, n), SentS: row(c.Sent, i, n),
-		JacTTFT: row(c.JacTTFT, i, n*NumParams), JacE2E: row(c.JacE2E, i, n*NumParams), Renewal: c.Renewal,
+		JacTTFT: row(c.JacTTFT, i, cells), JacE2E: row(c.JacE2E, i, cells),
+		Terms: c.Terms, Renewal: c.Renewal,
 	}
 	if c.Detail != nil {
 		detail := row(c.Detail, i, DetailRows*n)

@@ -9,6 +9,7 @@ type blis struct {
 	arrival     []int64 // ticks
 	input       []int64
 	output      []int64
+	longest     tokenCounts // of any request
 	maxSeqs     int64
 	budget      int64 // tokens a step
 	blockSize   int64
@@ -49,6 +50,7 @@ func newBLIS(w *Workload, c Config) *blis {
 	}
 	for i, a := range w.ArrivalS {
 		b.arrival[i] = int64(math.Round(a * microsPerSecond))
+		b.longest.include(b.input[i], max(b.output[i], 1))
 	}
 	if b.poolBlocks == 0 {
 		b.poolBlocks = b.blocksEver()
@@ -112,24 +114,28 @@ type overheads struct {
 	period int64 // queue + schedule + update: from the end of a step to the next one
 }
 
-// truncateOverheads is not ok where an overhead is as unbelievable as a step of maxStepTicks.
-func truncateOverheads(o *[NumOverheads]float64) (over overheads, ok bool) {
+// truncateOverheads is not ok where an overhead, or what the request-side terms add up to, is as
+// unbelievable as a step of maxStepTicks.
+func (b *blis) truncateOverheads(p *Params) (over overheads, ok bool) {
+	o := &p.Overheads
 	for _, v := range o {
 		if !(v > -maxStepTicks && v < maxStepTicks) {
 			return overheads{}, false
 		}
 	}
+	if late := newDelays(&p.Coeffs); !(late.most(b.longest) < maxStepTicks) {
+		return overheads{}, false
+	}
 	s, u := int64(o[scheduleTime]), int64(o[updateTime])
 	return overheads{token: int64(o[vllmOverhead]) + s + u, period: int64(o[queueOverhead]) + s + u}, true
 }
 
-// stepTicks truncates a step time toward zero; ok is false where it is no number of ticks.
-func stepTicks(seconds float64) (ticks int64, ok bool) {
-	t := seconds * microsPerSecond
-	if !(t > -maxStepTicks && t < maxStepTicks) {
+// stepTicks truncates a step time in µs toward zero; ok is false where it is no number of ticks.
+func stepTicks(micros float64) (ticks int64, ok bool) {
+	if !(micros > -maxStepTicks && micros < maxStepTicks) {
 		return 0, false
 	}
-	return int64(t), true
+	return int64(micros), true
 }
 
 // clear gives every request the result of one that never arrived.
@@ -162,7 +168,8 @@ func (r *Result) clearDerivatives(i int) {
 	if r.JacTTFT == nil {
 		return
 	}
-	for j := i * NumParams; j < (i+1)*NumParams; j++ {
+	columns := r.Terms.Count + NumOverheads
+	for j := i * columns; j < (i+1)*columns; j++ {
 		r.JacTTFT[j], r.JacE2E[j] = math.NaN(), math.NaN()
 	}
 }

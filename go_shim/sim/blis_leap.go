@@ -68,7 +68,8 @@ func newLeapScratch(b *blis) *leapScratch {
 type blisLeap struct {
 	*blis
 	r         *Result
-	coeffs    *[NumCoeffs]float64
+	model     model
+	delays    delays
 	over      overheads
 	finishing *finishList
 	ties      *tieHeap
@@ -91,12 +92,12 @@ type blisLeap struct {
 // completion. In between, all steps have the same length. It returns false, with r unfinished,
 // where it cannot prove that it gives what the reference engine would.
 func (b *blis) runLeap(p *Params, sc *leapScratch, r *Result) bool {
-	over, ok := truncateOverheads(&p.Overheads)
-	if !ok {
-		return false
+	over, ok := b.truncateOverheads(p)
+	if !ok || p.Coeffs[termContext] != 0 {
+		return false // growing steps are truncated one by one: their sum has no closed form
 	}
 	run := blisLeap{
-		blis: b, r: r, coeffs: &p.Coeffs, over: over,
+		blis: b, r: r, model: newModel(&p.Coeffs), delays: newDelays(&p.Coeffs), over: over,
 		finishing: &sc.finishing, ties: &sc.ties, decodeFor: -1,
 	}
 	sc.finishing = sc.finishing[:0]
@@ -169,34 +170,36 @@ func (run *blisLeap) admissible() bool {
 
 // prefillStep executes one step that admits what the budget and the seats allow.
 func (run *blisLeap) prefillStep() bool {
-	b := batch{decodes: run.running}
+	b := shape{decodes: run.running}
+	context, pairs := run.kv.context(run.steps, run.running), int64(0)
 	first := run.head
 	budget := run.budget - run.running
 	for ; budget > 0 && run.head < run.arrived && run.running < run.maxSeqs; run.head++ {
 		n := run.input[run.head]
 		budget -= n
 		b.add(n)
+		pairs += attention(n, 0)
 		run.running++
 	}
-	ticks, ok := run.ticks(stepSeconds(run.coeffs, b))
+	ticks, ok := run.ticks(run.model.base(b, pairs))
 	if !ok || run.now > run.horizon || run.now < -maxClock {
 		return false
 	}
 	tokenTick := run.now + ticks + run.over.token
 	run.grad.composed(float64(run.now), run.head < run.arrived)
 	if run.grad != nil {
-		run.grad.elapse(b, 1)
+		run.grad.elapse(&batch{b, context, pairs}, 1)
 	}
 	leaving := int64(0) // blocks of those whose first token is their last
 	for i := first; i < run.head; i++ {
-		ttft := run.latency(i, tokenTick)
+		ttft := run.latency(i, 1, tokenTick)
 		run.r.TTFT[i] = ttft
 		run.r.setFirstStep(i, run.steps)
-		run.differentiate(run.r.JacTTFT, i)
+		run.differentiate(run.r.JacTTFT, i, 1)
 		if run.output[i] <= 1 {
 			run.r.E2E[i] = ttft
 			run.r.setLastStep(i, run.steps)
-			run.differentiate(run.r.JacE2E, i)
+			run.differentiate(run.r.JacE2E, i, 1)
 			run.running--
 			leaving += run.kv.held(run.input[i])
 			continue
@@ -214,7 +217,7 @@ func (run *blisLeap) prefillStep() bool {
 // leap executes decode steps up to the next completion, or until an arrival precedes the next step.
 func (run *blisLeap) leap() bool {
 	if run.decodeFor != run.running {
-		ticks, ok := run.ticks(decodeSeconds(run.coeffs, run.running))
+		ticks, ok := run.ticks(run.model.decodeBase(run.running))
 		if !ok {
 			return false
 		}
@@ -236,18 +239,18 @@ func (run *blisLeap) leap() bool {
 	run.grad.composed(float64(run.now), run.head < run.arrived)
 	run.now = last
 	if run.grad != nil {
-		run.grad.elapse(batch{decodes: run.running}, k)
+		run.grad.elapse(&batch{shape: shape{decodes: run.running}, context: run.kv.context(run.steps, run.running)}, k)
 	}
 	run.executed(k, run.decodeTicks, last+run.decodeTicks+run.over.token)
 	return true
 }
 
 // ticks truncates a step time and notes a negative one.
-func (run *blisLeap) ticks(seconds float64) (int64, bool) {
-	if seconds < 0 {
+func (run *blisLeap) ticks(micros float64) (int64, bool) {
+	if micros < 0 {
 		run.r.Outcome = NegativeStep
 	}
-	return stepTicks(seconds)
+	return stepTicks(micros)
 }
 
 // executed accounts for k steps, the last of which began at now, and lets the finished go.
@@ -262,22 +265,27 @@ func (run *blisLeap) executed(k, ticks, tokenTick int64) {
 	run.kv.sample(last, 0)
 	for len(*run.finishing) > 0 && run.finishing.soonest() == last {
 		i := run.finishing.pop()
-		run.r.E2E[i] = run.latency(i, tokenTick)
+		run.r.E2E[i] = run.latency(i, run.output[i], tokenTick)
 		run.r.setLastStep(i, last)
-		run.differentiate(run.r.JacE2E, i)
+		run.differentiate(run.r.JacE2E, i, run.output[i])
 		run.kv.leave(run.input[i] + run.output[i] - 1 - last) // as it joined
 		run.running--
 	}
 }
 
-// differentiate writes the derivatives of the latency of request i, made by the step before.
-func (run *blisLeap) differentiate(rows []float64, i int) {
+// differentiate writes the derivatives of the latency of request i, whose so many tokens the step
+// before has made.
+func (run *blisLeap) differentiate(rows []float64, i int, tokens int64) {
 	if run.grad != nil {
-		run.grad.token.write(rows, i, run.grad.origin(i, nil))
+		run.grad.write(rows, i, tokens, run.input[i], run.grad.origin(i, nil))
 	}
 }
 
-func (run *blisLeap) latency(i int, tokenTick int64) float64 {
+// latency of request i in seconds, when it has so many tokens.
+func (run *blisLeap) latency(i int, tokens, tokenTick int64) float64 {
+	if run.delays.any {
+		tokenTick += int64(run.delays.of(tokens, run.input[i]))
+	}
 	return float64(tokenTick-run.arrival[i]) / microsPerSecond
 }
 

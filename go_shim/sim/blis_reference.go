@@ -33,7 +33,8 @@ func (h *blisEvents) Pop() any {
 // blisReference walks every event of one run.
 type blisReference struct {
 	*blis
-	params   *Params
+	model    model
+	delays   delays
 	over     overheads
 	events   blisEvents
 	arriving int // arrival events not yet executed
@@ -54,9 +55,9 @@ type blisReference struct {
 
 // runReference simulates one candidate event by event.
 func (b *blis) runReference(p *Params, r *Result) {
-	over, finite := truncateOverheads(&p.Overheads)
+	over, finite := b.truncateOverheads(p)
 	run := &blisReference{
-		blis: b, params: p, over: over, arriving: b.generated,
+		blis: b, model: newModel(&p.Coeffs), delays: newDelays(&p.Coeffs), over: over, arriving: b.generated,
 		kv: newKVPool(b), progress: make([]int64, b.numRequests), cached: make([]int64, b.numRequests),
 		result: r,
 	}
@@ -143,17 +144,17 @@ func (run *blisReference) step(event blisEvent) bool {
 	first := len(run.running)
 	budget := run.decodePass(&b)
 	admitted := run.prefillPass(&b, budget)
-	seconds := stepSeconds(&run.params.Coeffs, b)
-	ticks, ok := stepTicks(seconds)
+	micros := run.model.duration(run.model.base(b.shape, b.attention), b.context)
+	ticks, ok := stepTicks(micros)
 	if !ok || now > maxClock || now < -maxClock {
 		run.result.Outcome = NonFinite
 		return false
 	}
-	if seconds < 0 {
+	if micros < 0 {
 		run.result.Outcome = max(run.result.Outcome, NegativeStep)
 	}
 	run.result.Steps++
-	nextGrad := run.elapse(event, b)
+	nextGrad := run.elapse(event, &b)
 	run.trace(now, ticks, b, first)
 	advanced := run.advance(now + ticks + run.over.token)
 	run.result.PeakKVBlocks = max(run.result.PeakKVBlocks, run.kv.used)
@@ -187,6 +188,7 @@ func (run *blisReference) trace(now, ticks int64, b batch, first int) {
 	step := StepTrace{
 		StartUS: float64(now), ComposedUS: float64(now), DurationUS: float64(ticks),
 		Decodes: b.decodes, PrefillTokens: b.prefill, MaxPrefill: b.maxChunk, Prefills: b.numChunks,
+		Context: b.context, Attention: b.attention,
 		Running: len(run.running), Waiting: len(run.queue), KVUsed: run.kv.used,
 	}
 	for n, i := range run.running {
@@ -201,7 +203,7 @@ func (run *blisReference) trace(now, ticks int64, b batch, first int) {
 }
 
 // elapse takes the derivative of a step's time over the step, to its tokens and to the next step.
-func (run *blisReference) elapse(event blisEvent, b batch) *timeGrad {
+func (run *blisReference) elapse(event blisEvent, b *batch) *timeGrad {
 	if run.grad == nil {
 		return nil
 	}
@@ -212,10 +214,11 @@ func (run *blisReference) elapse(event blisEvent, b batch) *timeGrad {
 	return &next
 }
 
-// differentiate writes the derivatives of the latency of request i, made by the step at hand.
-func (run *blisReference) differentiate(rows []float64, i int) {
+// differentiate writes the derivatives of the latency of request i, whose so many tokens the step at
+// hand has made.
+func (run *blisReference) differentiate(rows []float64, i int, tokens int64) {
 	if run.grad != nil {
-		run.grad.token.write(rows, i, run.grad.origin(i, nil))
+		run.grad.write(rows, i, tokens, run.input[i], run.grad.origin(i, nil))
 	}
 }
 
@@ -238,6 +241,7 @@ func (run *blisReference) decodePass(b *batch) int64 {
 		}
 		budget--
 		b.decodes++
+		b.context += run.progress[i]
 	}
 	return budget
 }
@@ -256,7 +260,7 @@ func (run *blisReference) prefillPass(b *batch, budget int64) bool {
 		run.running = append(run.running, i)
 		run.cached[i] = run.input[i] - chunk
 		budget -= chunk
-		b.add(chunk)
+		b.add(chunk, run.cached[i])
 		admitted = true
 	}
 	return admitted
@@ -269,9 +273,9 @@ func (run *blisReference) advance(tokenTick int64) bool {
 		before := run.progress[i]
 		if before == 0 {
 			run.progress[i] = run.input[i]
-			run.result.TTFT[i] = run.latency(i, tokenTick)
+			run.result.TTFT[i] = run.latency(i, 1, tokenTick)
 			run.result.setFirstStep(i, run.result.Steps-1)
-			run.differentiate(run.result.JacTTFT, i)
+			run.differentiate(run.result.JacTTFT, i, 1)
 		} else if before >= run.input[i] {
 			run.progress[i]++
 		}
@@ -293,17 +297,19 @@ func (run *blisReference) complete(tokenTick int64) {
 			run.result.setStatus(i, Dropped)
 		default:
 			run.kv.release(i)
-			run.result.E2E[i] = run.latency(i, tokenTick)
+			run.result.E2E[i] = run.latency(i, last+1, tokenTick)
 			run.result.setLastStep(i, run.result.Steps-1)
-			run.differentiate(run.result.JacE2E, i)
+			run.differentiate(run.result.JacE2E, i, last+1)
 			run.result.setStatus(i, Finished)
 		}
 	}
 	run.running = remaining
 }
 
-func (run *blisReference) latency(i int, tokenTick int64) float64 {
-	return float64(tokenTick-run.arrival[i]) / microsPerSecond
+// latency of request i in seconds, when it has so many tokens.
+func (run *blisReference) latency(i int, tokens, tokenTick int64) float64 {
+	delay := int64(run.delays.of(tokens, run.input[i]))
+	return float64(tokenTick+delay-run.arrival[i]) / microsPerSecond
 }
 
 func (run *blisReference) prompt(i int) []int32 {

@@ -44,7 +44,7 @@ type goldenCase struct {
 		NumKVBlocks         int64   `json:"num_kv_blocks"`
 		HorizonUS           float64 `json:"horizon_us"`
 	} `json:"config"`
-	Coeffs    [NumCoeffs]float64    `json:"coeffs"`
+	Coeffs    [NumTerms]float64     `json:"coeffs"`
 	Overheads [NumOverheads]float64 `json:"overheads_us"`
 	Requests  goldenRequests        `json:"requests"`
 	Expected  struct {
@@ -105,7 +105,7 @@ func newResult(n int) *Result {
 		TTFT: make([]float64, n), E2E: make([]float64, n),
 		Status: make([]int32, n), Cached: make([]int32, n), Preemptions: make([]int32, n),
 		FirstStep: make([]int32, n), LastStep: make([]int32, n), BusyPeriod: make([]int32, n),
-		JacTTFT: make([]float64, n*NumParams), JacE2E: make([]float64, n*NumParams),
+		JacTTFT: make([]float64, n*NumParams), JacE2E: make([]float64, n*NumParams), Terms: Terms{Count: NumTerms},
 		Generated: make([]int32, n), SentS: make([]float64, n),
 	}
 }

@@ -6,17 +6,26 @@ package sim
 // lengths are linear in the coefficients, so it is a sum of features. The overheads enter only in
 // two sums: schedule + update + queue between steps, vllm + schedule + update before a token is out.
 type timeGrad struct {
-	coeffs [NumCoeffs]float64 // seconds a second of coefficient
-	gaps   float64            // how often the time contains queue + schedule + update
-	tokens float64            // how often it contains vllm + schedule + update
+	coeffs [NumTerms]float64 // seconds a second of coefficient: the terms wanted, then nothing
+	gaps   float64           // how often the time contains queue + schedule + update
+	tokens float64           // how often it contains vllm + schedule + update
 }
 
 // gradient follows ∂t/∂θ along one run.
 type gradient struct {
 	now     timeGrad // of the time at which the next step begins
-	token   timeGrad // of the delivery of the tokens made last
 	renewal *origins // nil: derivatives are exact
+
+	// Of the delivery of the tokens made last; until now jumps, its coefficients are those of now.
+	tokenGaps, tokens float64
+
+	terms  Terms // that are wanted
+	column [NumTerms]int
+	beyond bool // there is one that the original model lacks
 }
+
+// noColumn stands for a term that is not wanted.
+const noColumn = -1
 
 // newGradient prepares the derivatives that r asks for; nil: none. An old one is reused.
 func newGradient(r *Result, old *gradient) *gradient {
@@ -28,7 +37,15 @@ func newGradient(r *Result, old *gradient) *gradient {
 		g = old
 	}
 	o := g.renewal
-	*g = gradient{}
+	*g = gradient{terms: r.Terms}
+	for term := range g.column {
+		g.column[term] = noColumn
+	}
+	for j := range r.Terms.Count {
+		term := r.Terms.term(j)
+		g.column[term] = j
+		g.beyond = g.beyond || term >= NumQuadratic
+	}
 	if r.Renewal {
 		n := len(r.TTFT)
 		if o == nil || len(o.since) != n {
@@ -49,47 +66,83 @@ func (g *gradient) jump(to *timeGrad) {
 	g.now = *to
 }
 
-// elapse adds k steps of a batch; token is then that of the last one.
-func (g *gradient) elapse(b batch, k int64) {
-	var f [NumCoeffs]float64
-	b.features(&f)
+// elapse adds k steps, of which b is the first; the others follow it with the same requests.
+func (g *gradient) elapse(b *batch, k int64) {
+	var f [NumTerms]float64
+	g.features(b, &f)
 	n := float64(k)
-	for j := range f {
-		before := g.now.coeffs[j]
-		g.token.coeffs[j] = before + n*f[j]
-		g.now.coeffs[j] = before + n*f[j]
+	now := g.now.coeffs[:g.terms.Count]
+	for j, feature := range f[:len(now)] {
+		now[j] += n * feature
 	}
-	g.token.gaps = g.now.gaps + n - 1
-	g.token.tokens = g.now.tokens + 1
+	if j := g.column[termContext]; j != noColumn && k > 1 {
+		g.now.coeffs[j] += float64(b.decodes * (k * (k - 1) / 2))
+		f[j] += float64(b.decodes * (k - 1))
+	}
+	g.tokenGaps, g.tokens = g.now.gaps+n-1, g.now.tokens+1
 	g.now.gaps += n
 	if g.renewal != nil {
 		g.renewal.step = timeGrad{coeffs: f, gaps: 1}
+		g.renewal.decodes = b.decodes
 	}
 }
 
-// features writes what the coefficients are multiplied with, in their order.
-func (b batch) features(f *[NumCoeffs]float64) {
+// features writes what the coefficients wanted are multiplied with, in their order.
+func (g *gradient) features(b *batch, f *[NumTerms]float64) {
 	d, p, m, n := float64(b.decodes), float64(b.prefill), float64(b.maxChunk), float64(b.numChunks)
-	*f = [NumCoeffs]float64{
+	*f = [NumTerms]float64{
 		d, p, m, n, d * d, d * p, d * m, d * n, p * p, p * m, p * n, m * m, m * n, n * n, 1,
 	}
+	if g.beyond {
+		f[termContext], f[termAttention] = float64(b.context), float64(b.attention)
+		f[termHinge], f[termMixed] = float64(b.hinge()), float64(b.mixed())
+	}
+	if g.terms.Index == nil {
+		return
+	}
+	all := *f
+	for j, term := range g.terms.Index {
+		f[j] = all[term]
+	}
 }
 
-// write puts ∂(time − since)/∂θ into row i: seconds per unit of each parameter, overheads in µs.
-func (g *timeGrad) write(rows []float64, i int, since *timeGrad) {
-	row := rows[i*NumParams : (i+1)*NumParams]
-	gaps, tokens := g.gaps, g.tokens
-	copy(row, g.coeffs[:])
+// delivered is the derivative of the moment at which the client has the last of so many tokens of a
+// request, made by the step before.
+func (g *gradient) delivered(tokens, prompt int64) timeGrad {
+	t := g.now
+	t.gaps, t.tokens = g.tokenGaps, g.tokens
+	g.addDelay(t.coeffs[:], tokens, prompt)
+	return t
+}
+
+// addDelay adds a request's own features to the step's.
+func (g *gradient) addDelay(coeffs []float64, tokens, prompt int64) {
+	if j := g.column[termOut]; j != noColumn {
+		coeffs[j] += float64(tokens)
+	}
+	if j := g.column[termPrompt]; j != noColumn {
+		coeffs[j] += float64(prompt)
+	}
+}
+
+// write puts the derivatives of the latency of request i, which has now so many tokens, into its row:
+// those of delivered minus since, in seconds per unit of each parameter, overheads in µs.
+func (g *gradient) write(rows []float64, i int, tokens, prompt int64, since *timeGrad) {
+	count := g.terms.Count
+	row := rows[i*(count+NumOverheads) : (i+1)*(count+NumOverheads)]
+	copy(row, g.now.coeffs[:count])
+	g.addDelay(row, tokens, prompt)
+	gaps, made := g.tokenGaps, g.tokens
 	if since != nil {
-		for j := range since.coeffs {
-			row[j] -= since.coeffs[j]
+		for j, s := range since.coeffs[:count] {
+			row[j] -= s
 		}
 		gaps -= since.gaps
-		tokens -= since.tokens
+		made -= since.tokens
 	}
-	over := row[NumCoeffs:]
-	over[scheduleTime] = (gaps + tokens) / microsPerSecond
-	over[updateTime] = (gaps + tokens) / microsPerSecond
+	over := row[count : count+NumOverheads]
+	over[scheduleTime] = (gaps + made) / microsPerSecond
+	over[updateTime] = (gaps + made) / microsPerSecond
 	over[queueOverhead] = gaps / microsPerSecond
-	over[vllmOverhead] = tokens / microsPerSecond
+	over[vllmOverhead] = made / microsPerSecond
 }

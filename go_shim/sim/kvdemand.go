@@ -6,13 +6,16 @@ package sim
 // block. Demand only grows between completions, so sampling before each completion finds its peak.
 type kvDemand struct {
 	divider      // by the block size
-	follow  bool // or else nothing is counted
+	follow  bool // or else blocks are not counted
 	peak    int64
 	phases  []int64 // running requests by a mod block
 	quotas  int64   // sum of floor(a/block)
 	tokens  int64   // sum of a
-	running int64
+	running int64   // where blocks are counted
 }
+
+// context is how many tokens the running requests, so many, have computed before they decode in a step.
+func (k *kvDemand) context(step, running int64) int64 { return k.tokens + running*(step-1) }
 
 func (k *kvDemand) reset(by divider, phases []int64, follow bool) {
 	*k = kvDemand{divider: by, follow: follow, peak: PeakUnknown, phases: phases}
@@ -23,14 +26,16 @@ func (k *kvDemand) reset(by divider, phases []int64, follow bool) {
 }
 
 func (k *kvDemand) join(a int64) {
+	k.tokens += a
 	if k.follow {
-		k.add(a, 1)
+		k.count(a, 1)
 	}
 }
 
 func (k *kvDemand) leave(a int64) {
+	k.tokens -= a
 	if k.follow {
-		k.add(a, -1)
+		k.count(a, -1)
 	}
 }
 
@@ -42,11 +47,10 @@ func (k *kvDemand) held(tokens int64) int64 {
 	return k.blocks(tokens)
 }
 
-func (k *kvDemand) add(a, sign int64) {
+func (k *kvDemand) count(a, sign int64) {
 	quota, phase := k.split(a)
 	k.phases[phase] += sign
 	k.quotas += sign * quota
-	k.tokens += sign * a
 	k.running += sign
 }
 

@@ -1,10 +1,21 @@
 package sim
 
-// Sizes of the parameter vectors. The order is fixed here and, by name, in pysimbind/parameters.py.
+import "math"
+
+// NumQuadratic is how many terms the original experiment has. They come first.
+const NumQuadratic = 15
+
+// Terms of the step-time model. The order is fixed here and, by name, in pysimbind/models.py. Those
+// of the original experiment between the first and the intercept have no name here.
 const (
-	NumCoeffs    = 15
-	NumOverheads = 4
-	NumParams    = NumCoeffs + NumOverheads
+	intercept = NumQuadratic - 1 + iota
+	termContext
+	termAttention
+	termHinge
+	termMixed
+	termOut // this and the next are the request's, not the step's
+	termPrompt
+	NumTerms
 )
 
 // Order of the overheads.
@@ -13,55 +24,160 @@ const (
 	updateTime
 	queueOverhead
 	vllmOverhead
+	NumOverheads
 )
 
-// intercept is the index of the constant coefficient.
-const intercept = NumCoeffs - 1
+// NumParams is how many parameters there are, of all terms.
+const NumParams = NumTerms + NumOverheads
 
 // microsPerSecond converts the model's seconds into ticks.
 const microsPerSecond = 1e6
 
+// hingeTokens is how many tokens of a step the term hinge leaves out.
+const hingeTokens = 256
+
 // batch holds what the step-time model sees of a step.
 type batch struct {
+	shape
+	context   int64 // ctx: tokens computed before, of the requests that decode
+	attention int64 // attn: pairs of query and key in the prefills
+}
+
+// shape is what the original model sees: no more than a processor's registers take.
+type shape struct {
 	decodes   int64 // D: tokens decoded
 	prefill   int64 // P: prefill tokens
 	maxChunk  int64 // M: the largest single prefill
 	numChunks int64 // N: requests that prefill
 }
 
-// add counts a prefill chunk of n tokens.
-func (b *batch) add(n int64) {
-	b.numChunks++
-	b.prefill += n
-	b.maxChunk = max(b.maxChunk, n)
+// add counts a prefill chunk of n tokens that follow so many computed ones.
+func (b *batch) add(n, computed int64) {
+	b.shape.add(n)
+	b.attention += attention(n, computed)
 }
 
-// stepSeconds evaluates the quadratic model of 15 coefficients. The products are summed from left
-// to right and each is rounded by an explicit conversion, which forbids fused multiply-add: results
-// have the same bits on every processor.
-func stepSeconds(c *[NumCoeffs]float64, b batch) float64 {
-	d, p, m, n := float64(b.decodes), float64(b.prefill), float64(b.maxChunk), float64(b.numChunks)
+func (s *shape) add(n int64) {
+	s.numChunks++
+	s.prefill += n
+	s.maxChunk = max(s.maxChunk, n)
+}
+
+// attention is the pairs of query and key in a chunk of n tokens that follow so many computed ones.
+func attention(n, computed int64) int64 { return n*computed + n*(n+1)/2 }
+
+// onlyDecodes tells whether a batch decodes for so many requests, and does nothing else.
+func (s *shape) onlyDecodes(decodes int64) bool { return s.decodes == decodes && s.numChunks == 0 }
+
+// hinge is the number of tokens beyond those that cost the same however many they are.
+func (s *shape) hinge() int64 { return max(0, s.decodes+s.prefill-hingeTokens) }
+
+// mixed is 1 for a batch that both decodes and prefills.
+func (s *shape) mixed() int64 {
+	if s.decodes > 0 && s.numChunks > 0 {
+		return 1
+	}
+	return 0
+}
+
+// model is the step-time model of a candidate, in µs. What grows from step to step while the same
+// requests decode, the term of their contexts, stands apart from the rest, the base.
+type model struct {
+	c       *[NumTerms]float64
+	beyond  bool // the base has more than the original terms
+	context bool // there is a term of contexts
+}
+
+func newModel(c *[NumTerms]float64) model {
+	return model{
+		c: c, context: c[termContext] != 0,
+		beyond: c[termAttention] != 0 || c[termHinge] != 0 || c[termMixed] != 0,
+	}
+}
+
+// base is what a step takes without the term of contexts. The products are summed from left to right
+// and each is rounded by an explicit conversion, which forbids fused multiply-add: results have the
+// same bits on every processor.
+func (m *model) base(b shape, attention int64) float64 {
+	c := m.c
+	d, p, x, n := float64(b.decodes), float64(b.prefill), float64(b.maxChunk), float64(b.numChunks)
 	s := float64(c[0] * d)
 	s += float64(c[1] * p)
-	s += float64(c[2] * m)
+	s += float64(c[2] * x)
 	s += float64(c[3] * n)
 	s += float64(c[4] * float64(d*d))
 	s += float64(c[5] * float64(d*p))
-	s += float64(c[6] * float64(d*m))
+	s += float64(c[6] * float64(d*x))
 	s += float64(c[7] * float64(d*n))
 	s += float64(c[8] * float64(p*p))
-	s += float64(c[9] * float64(p*m))
+	s += float64(c[9] * float64(p*x))
 	s += float64(c[10] * float64(p*n))
-	s += float64(c[11] * float64(m*m))
-	s += float64(c[12] * float64(m*n))
+	s += float64(c[11] * float64(x*x))
+	s += float64(c[12] * float64(x*n))
 	s += float64(c[13] * float64(n*n))
-	return s + c[intercept]
+	s += c[intercept]
+	if m.beyond {
+		s += float64(c[termAttention] * float64(attention))
+		s += float64(c[termHinge] * float64(b.hinge()))
+		s += float64(c[termMixed] * float64(b.mixed()))
+	}
+	return s * microsPerSecond
 }
 
-// decodeSeconds is stepSeconds of a batch without prefill: the terms left out are exact zeros.
-func decodeSeconds(c *[NumCoeffs]float64, decodes int64) float64 {
+// decodeBase is base of a batch without prefill: the terms left out are exact zeros.
+func (m *model) decodeBase(decodes int64) float64 {
 	d := float64(decodes)
-	s := float64(c[0] * d)
-	s += float64(c[4] * float64(d*d))
-	return s + c[intercept]
+	s := float64(m.c[0] * d)
+	s += float64(m.c[4] * float64(d*d))
+	s += m.c[intercept]
+	if m.beyond {
+		s += float64(m.c[termHinge] * float64(max(0, decodes-hingeTokens)))
+	}
+	return s * microsPerSecond
+}
+
+// duration is what a step takes, of its base and the contexts of those who decode.
+func (m *model) duration(base float64, context int64) float64 {
+	if !m.context {
+		return base
+	}
+	return base + m.slope(context)
+}
+
+// slope is what so many tokens of context cost. So much longer is each step than the one before
+// while as many requests decode and nothing else happens.
+func (m *model) slope(tokens int64) float64 {
+	return float64(m.c[termContext]*float64(tokens)) * microsPerSecond
+}
+
+// delays are what a candidate adds to the latencies of a request beside the server's time, in µs:
+// something for each token that it has been given, and for each token of its prompt. They are the
+// request-side terms; their form is that of the alpha coefficients of inference-sim.
+type delays struct {
+	out, prompt float64
+	any         bool
+}
+
+func newDelays(c *[NumTerms]float64) delays {
+	return delays{
+		out: c[termOut] * microsPerSecond, prompt: c[termPrompt] * microsPerSecond,
+		any: c[termOut] != 0 || c[termPrompt] != 0,
+	}
+}
+
+// of is the delay of the last of so many tokens of a request.
+func (d *delays) of(tokens, prompt int64) float64 {
+	return float64(d.out*float64(tokens)) + float64(d.prompt*float64(prompt))
+}
+
+// most bounds the delays of requests that are no longer.
+func (d *delays) most(longest tokenCounts) float64 {
+	return math.Abs(d.out)*float64(longest.output) + math.Abs(d.prompt)*float64(longest.input)
+}
+
+// tokenCounts is how long requests are at most.
+type tokenCounts struct{ input, output int64 }
+
+func (c *tokenCounts) include(input, output int64) {
+	c.input, c.output = max(c.input, input), max(c.output, output)
 }

@@ -8,6 +8,7 @@ package sim
 type origins struct {
 	since   []timeGrad // per request
 	step    timeGrad   // of the time from the start of the step executed last to the next one
+	decodes int64      // of that step
 	backlog timeGrad   // of the time at which the queue formed
 	blocked bool       // a batch has left somebody waiting
 	from    float64    // since then; in the unit of the engine's clock
@@ -39,20 +40,36 @@ func (g *gradient) composed(t float64, waiting bool) {
 func (o *origins) block(t float64, at *timeGrad) { o.blocked, o.from, o.backlog = true, t, *at }
 
 // arrive notes that request i was sent at time a, so much of a step before the next batch was
-// composed at time t. Since then back more batches have been, all of which left it waiting.
+// composed at time t. Since then back more batches have been, all of which left it waiting; those
+// before the last only decoded for the same requests.
 func (g *gradient) arrive(i int, t, late float64, back int64) {
 	o := g.renewal
 	if o.blocked && t > o.from {
 		o.since[i] = o.backlog
 		return
 	}
-	s := g.now
-	s.subtract(&o.step, float64(back))
-	if back > 0 && !o.blocked {
-		o.block(t, &s)
+	s, count := g.now, g.terms.Count
+	step := &o.step
+	if back > 0 {
+		s.subtract(step, float64(back), count)
+		step = g.stepBack(&s, back)
+		if !o.blocked {
+			o.block(t, &s)
+		}
 	}
-	s.subtract(&o.step, late)
+	s.subtract(step, late, count)
 	o.since[i] = s
+}
+
+// stepBack returns the derivative of the step that many before the last, which had shorter contexts,
+// and takes what those between had less than the last off s.
+func (g *gradient) stepBack(s *timeGrad, back int64) *timeGrad {
+	step := g.renewal.step
+	if j := g.column[termContext]; j != noColumn {
+		s.coeffs[j] += float64(g.renewal.decodes * (back * (back - 1) / 2))
+		step.coeffs[j] -= float64(g.renewal.decodes * back)
+	}
+	return &step
 }
 
 // arriveV1 is arrive by the clock of vllm-v1.
@@ -62,8 +79,8 @@ func (g *gradient) arriveV1(i int, a float64, c *v1Clock) {
 	}
 	back, t := c.compositionAfter(a)
 	late := 0.0
-	if t > a && c.period > 0 {
-		late = min((t-a)/c.period, 1)
+	if period := c.periodOf(-1 - back); t > a && period > 0 {
+		late = min((t-a)/period, 1)
 	}
 	g.arrive(i, t, late, back)
 }
@@ -80,13 +97,14 @@ func (g *gradient) arriveBLIS(i int, a, next, period int64) {
 	g.arrive(i, float64(next), late, 0)
 }
 
-// subtract takes n times another derivative off.
-func (g *timeGrad) subtract(other *timeGrad, n float64) {
+// subtract takes n times another derivative off, of so many terms.
+func (g *timeGrad) subtract(other *timeGrad, n float64, count int) {
 	if n == 0 {
 		return
 	}
-	for j := range g.coeffs {
-		g.coeffs[j] -= float64(n * other.coeffs[j])
+	coeffs := g.coeffs[:count]
+	for j, c := range other.coeffs[:len(coeffs)] {
+		coeffs[j] -= float64(n * c)
 	}
 	g.gaps -= float64(n * other.gaps)
 	g.tokens -= float64(n * other.tokens)

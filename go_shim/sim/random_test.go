@@ -83,7 +83,7 @@ func randomConfig(rng *rand.Rand) Config {
 
 // exp1Baseline is the original experiment's regression, as DESIGN section 4 quotes it.
 var exp1Baseline = Params{
-	[NumCoeffs]float64{
+	[NumTerms]float64{
 		3.38283913e-05, 9.82346868e-06, -3.11237143e-06, 1.50291993e-03, 4.24173346e-08, -1.06897441e-07,
 		1.92844617e-07, 2.60430816e-05, -7.72212201e-09, 2.67059068e-08, 7.20303280e-06, -1.06904337e-08,
 		-1.05254706e-05, -9.19828725e-04, 0.005708624032334771,
@@ -94,19 +94,42 @@ var exp1Baseline = Params{
 func randomParams(rng *rand.Rand) *Params {
 	p := exp1Baseline
 	if rng.IntN(3) == 0 { // steps that meet arrivals
-		p.Coeffs = [NumCoeffs]float64{intercept: float64(rng.IntN(4)) * 500e-6}
+		p.Coeffs = [NumTerms]float64{intercept: float64(rng.IntN(4)) * 500e-6}
 		p.Overheads = [NumOverheads]float64{queueOverhead: float64(rng.IntN(3)) * 500}
 	}
 	if rng.IntN(6) == 0 {
-		p.Coeffs[rng.IntN(NumCoeffs)] *= -3
+		p.Coeffs[rng.IntN(NumQuadratic)] *= -3
 	}
 	if rng.IntN(40) == 0 {
-		p.Coeffs[rng.IntN(NumCoeffs)] = 1e300
+		p.Coeffs[rng.IntN(NumQuadratic)] = 1e300
 	}
 	for i := range p.Coeffs {
 		p.Coeffs[i] *= 1 + 0.3*rng.NormFloat64()
 	}
+	addTerms(rng, &p)
 	return &p
+}
+
+// addTerms gives half of the candidates some of the terms that the original model lacks: of the order
+// that servers have, so that steps meet arrivals, or negative.
+func addTerms(rng *rand.Rand, p *Params) {
+	if rng.IntN(2) == 0 {
+		return
+	}
+	for n, unit := range []float64{1e-6, 1e-8, 1e-4, 1e-3, 1e-5, 1e-6} {
+		term := termContext + n
+		switch rng.IntN(6) {
+		case 0:
+			p.Coeffs[term] = unit
+		case 1:
+			p.Coeffs[term] = 10 * unit * rng.Float64()
+		case 2:
+			p.Coeffs[term] = -unit * rng.Float64() * float64(rng.IntN(2))
+		}
+	}
+	if rng.IntN(60) == 0 {
+		p.Coeffs[termContext+rng.IntN(NumTerms-termContext)] = 1e303
+	}
 }
 
 // checkEngines runs both engines on a case and reports whether the leap engine was exact on it.

@@ -16,6 +16,8 @@ const (
 	CountPrefillTokens
 	CountMaxPrefillTokens
 	CountNumPrefills
+	CountContextTokens
+	CountAttentionPairs
 	CountRunning
 	CountWaiting
 	CountKVBlocks
@@ -42,14 +44,19 @@ type Trace struct {
 }
 
 // Trace simulates one candidate by the reference engine and records its steps.
-func (s *Simulator) Trace(p *Params) (*Trace, error) {
+func (s *Simulator) Trace(terms *Terms, coeffs, overheads []float64) (*Trace, error) {
+	if err := terms.validate(); err != nil {
+		return nil, err
+	}
+	var p Params
+	terms.scatter(&p, coeffs, overheads)
 	n := s.NumRequests()
 	t := &Trace{Scheduled: make([]float64, n)}
 	for i := range t.Scheduled {
 		t.Scheduled[i] = math.NaN()
 	}
 	r := Result{TTFT: make([]float64, n), E2E: make([]float64, n), OnStep: t.record}
-	return t, s.Run(p, Reference, &r)
+	return t, s.Run(&p, Reference, &r)
 }
 
 func (t *Trace) record(s StepTrace) {
@@ -68,6 +75,6 @@ func (t *Trace) record(s StepTrace) {
 	t.Times = append(t.Times,
 		s.StartUS/microsPerSecond, s.ComposedUS/microsPerSecond, s.DurationUS/microsPerSecond)
 	t.Counts = append(t.Counts,
-		s.Decodes, s.PrefillTokens, s.MaxPrefill, s.Prefills,
+		s.Decodes, s.PrefillTokens, s.MaxPrefill, s.Prefills, s.Context, s.Attention,
 		int64(s.Running), int64(s.Waiting), s.KVUsed, cached, int64(len(s.Preempted)))
 }

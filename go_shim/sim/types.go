@@ -1,5 +1,7 @@
 package sim
 
+import "fmt"
+
 // Semantics selects the scheduler that a simulation follows.
 type Semantics int
 
@@ -106,8 +108,50 @@ type Config struct {
 
 // Params is one candidate: coefficients in seconds a feature, overheads in microseconds.
 type Params struct {
-	Coeffs    [NumCoeffs]float64
+	Coeffs    [NumTerms]float64 // 0: the term is absent
 	Overheads [NumOverheads]float64
+}
+
+// Terms lists what a model consists of.
+type Terms struct {
+	Count int
+	Index []int32 // the number of each term; nil: the first Count in order
+}
+
+// validate allows each term once.
+func (t *Terms) validate() error {
+	if t.Count < 0 || t.Count > NumTerms {
+		return fmt.Errorf("%w: %d terms, there are %d", ErrParams, t.Count, NumTerms)
+	}
+	var seen [NumTerms]bool
+	for j, term := range t.Index {
+		if term < 0 || term >= NumTerms || seen[term] {
+			return fmt.Errorf("%w: term %d of the model is number %d, expected 0 to %d, each once",
+				ErrParams, j, term, NumTerms-1)
+		}
+		seen[term] = true
+	}
+	return nil
+}
+
+// scatter makes a candidate of the coefficients of these terms.
+func (t *Terms) scatter(p *Params, coeffs, overheads []float64) {
+	copy(p.Overheads[:], overheads)
+	if t.Index == nil {
+		copy(p.Coeffs[:], coeffs)
+		return
+	}
+	for j, term := range t.Index {
+		p.Coeffs[term] = coeffs[j]
+	}
+}
+
+// term is the number of the j-th.
+func (t *Terms) term(j int) int {
+	if t.Index == nil {
+		return j
+	}
+	return int(t.Index[j])
 }
 
 // Result receives one run. Latency slices have one element a request; the detail slices may be nil.
@@ -129,10 +173,11 @@ type Result struct {
 	// OnStep, where not nil, is told of every step. Only the reference engine does that.
 	OnStep func(StepTrace)
 
-	// JacTTFT and JacE2E, where not nil, receive ∂TTFT/∂θ and ∂E2E/∂θ [R, NumParams] within the order
-	// of events of the run: seconds per unit of each parameter. NaN where the latency is. Renewal
-	// counts them from the moment at which each request was sent (see origins).
+	// JacTTFT and JacE2E, where not nil, receive ∂TTFT/∂θ and ∂E2E/∂θ [R, Terms.Count + NumOverheads]
+	// within the order of events of the run: seconds per unit of each parameter. NaN where the latency
+	// is. Renewal counts them from the moment at which each request was sent (see origins).
 	JacTTFT, JacE2E []float64
+	Terms           Terms
 	Renewal         bool
 
 	// NoPeak asks not to follow the use of KV blocks where nothing else depends on it.
@@ -158,7 +203,7 @@ type StepTrace struct {
 	Preempted []int
 
 	// The quantities of the step-time model.
-	Decodes, PrefillTokens, MaxPrefill, Prefills int64
+	Decodes, PrefillTokens, MaxPrefill, Prefills, Context, Attention int64
 
 	// Right after scheduling.
 	Running, Waiting int

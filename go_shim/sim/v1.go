@@ -11,11 +11,13 @@ import (
 // shared by their engines and never written after newV1. Times are float64 µs, never truncated.
 type v1 struct {
 	numRequests int
-	order       []int32   // requests by (arrival, index)
-	arrival     []float64 // µs, as the client plans them
+	order       []int32     // requests by (arrival, index)
+	arrival     []float64   // µs, as the client plans them
+	planned     []v1Planned // the requests in order, then one that is never sent
 	input       []int64
-	output      []int64 // max_tokens, at least 1
-	concurrency int64   // requests that the client keeps in flight at most; 0: no limit
+	output      []int64     // max_tokens, at least 1
+	longest     tokenCounts // of any request
+	concurrency int64       // requests that the client keeps in flight at most; 0: no limit
 
 	maxSeqs     int64
 	budget      int64 // tokens a step
@@ -36,6 +38,13 @@ type v1 struct {
 
 	// patience is more steps than any prefill needs: so many without a token never end.
 	patience int64
+}
+
+// v1Planned is a request, all of it in one place of the memory.
+type v1Planned struct {
+	request       int
+	input, output int64
+	arrival       float64 // µs
 }
 
 // v1Rules are the choices that differ between releases and flags.
@@ -78,9 +87,14 @@ func newV1(w *Workload, c Config) (*v1, error) {
 	for i, a := range w.ArrivalS {
 		v.arrival[i] = a * microsPerSecond
 		v.output[i] = max(min(v.output[i], v.maxLen-v.input[i]), 1)
+		v.longest.include(v.input[i], v.output[i])
 		v.patience = max(v.patience, 2*(v.input[i]+v.output[i])+8)
 	}
 	v.order = arrivalOrder(v.arrival)
+	for _, i := range v.order {
+		v.planned = append(v.planned, v1Planned{int(i), v.input[i], v.output[i], v.arrival[i]})
+	}
+	v.planned = append(v.planned, v1Planned{arrival: math.Inf(1)})
 	v.prepareBlocks(w, c.NumGPUBlocks)
 	if err := v.checkPrompts(); err != nil {
 		return nil, err

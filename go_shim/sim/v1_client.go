@@ -1,19 +1,29 @@
 package sim
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // v1Client sends the requests at their arrival times, and in closed loop no sooner than one of the
 // max_concurrency seats is free, as `vllm bench serve --max-concurrency` does with a semaphore:
 // first come, first served. A seat is free when the client has the last token.
 type v1Client struct {
 	*v1
-	sent   []float64 // µs, per request; NaN before
-	next   int       // the place in order of the next request to send
-	freeAt []float64 // µs, per completion in order
+	sent []float64    // µs, per request; NaN before
+	next int          // the place in order of the next request to send
+	free []clientSeat // in order; the first ones have been taken
 
-	// Where derivatives are wanted in closed loop: those of freeAt, and of sent.
+	// Where derivatives are wanted in closed loop: those of free, and of sent.
 	freeGrad []timeGrad
 	sentGrad []*timeGrad
+}
+
+// clientSeat is one of max_concurrency, free since a request got its last token.
+type clientSeat struct {
+	at      float64 // µs
+	step    int64   // that made the token
+	request int
 }
 
 func newV1Client(v *v1) *v1Client {
@@ -26,7 +36,7 @@ func newV1Client(v *v1) *v1Client {
 
 // reset prepares another run that sends every request; sent holds old times until it does.
 func (c *v1Client) reset() {
-	c.next, c.freeAt = 0, c.freeAt[:0]
+	c.next, c.free = 0, c.free[:0]
 	c.freeGrad, c.sentGrad = nil, nil
 }
 
@@ -44,7 +54,7 @@ func (c *v1Client) nextGrad() *timeGrad {
 		return nil
 	}
 	seat := c.next - int(c.concurrency)
-	if c.arrival[c.order[c.next]] >= c.freeAt[seat] {
+	if c.arrival[c.order[c.next]] >= c.free[seat].at {
 		return nil
 	}
 	return &c.freeGrad[seat]
@@ -69,10 +79,10 @@ func (c *v1Client) nextSend() float64 {
 	}
 	// Request n needs n + 1 - concurrency completions before it.
 	seat := c.next - int(c.concurrency)
-	if seat >= len(c.freeAt) {
+	if seat >= len(c.free) {
 		return math.Inf(1)
 	}
-	return max(at, c.freeAt[seat])
+	return max(at, c.free[seat].at)
 }
 
 // send sends the next request.
@@ -86,18 +96,30 @@ func (c *v1Client) send() int {
 	return i
 }
 
-// completed notes that a request's last token reaches the client at the given time, of which grad is
-// the derivative where those are wanted.
-func (c *v1Client) completed(at float64, grad *gradient) {
+// completed notes that the last token of request i, made in the given step, reaches the client at
+// the given time. A request's own delays may make it overtake others. grad is of the token, where
+// derivatives are wanted.
+func (c *v1Client) completed(i int, step int64, at float64, grad *gradient) {
 	if c.concurrency == 0 {
 		return
 	}
-	// A negative overhead must not let a later completion free an earlier seat.
-	if n := len(c.freeAt); n > 0 {
-		at = max(at, c.freeAt[n-1])
+	seat := clientSeat{at, step, i}
+	place := len(c.free)
+	for taken := max(c.next-int(c.concurrency), 0); place > taken && seat.before(&c.free[place-1]); place-- {
 	}
-	c.freeAt = append(c.freeAt, at)
+	c.free = slices.Insert(c.free, place, seat)
 	if c.sentGrad != nil {
-		c.freeGrad = append(c.freeGrad, grad.token)
+		c.freeGrad = slices.Insert(c.freeGrad, place, grad.delivered(c.output[i], c.input[i]))
 	}
+}
+
+// before tells which of two seats is taken first.
+func (s *clientSeat) before(o *clientSeat) bool {
+	switch {
+	case s.at != o.at:
+		return s.at < o.at
+	case s.step != o.step:
+		return s.step < o.step
+	}
+	return s.request < o.request
 }

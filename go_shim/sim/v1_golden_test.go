@@ -23,7 +23,7 @@ type v1Golden struct {
 		Watermark           float64 `json:"watermark"`
 		Async               bool    `json:"async_scheduling"`
 	} `json:"config"`
-	Coeffs    [NumCoeffs]float64    `json:"coeffs"`
+	Coeffs    [NumTerms]float64     `json:"coeffs"`
 	Overheads [NumOverheads]float64 `json:"overheads_us"`
 	Requests  goldenRequests        `json:"requests"`
 	Expected  struct {

@@ -47,11 +47,12 @@ func newV1LeapScratch(v *v1) *v1LeapScratch {
 // v1Leap is the state of one run between two batches. Batches are numbered as they are composed;
 // with asynchronous scheduling, one is composed while the one before it executes. A request's
 // tokens come in consecutive batches from the one that ends its prefill, so the number of its last
-// batch is known then, and nothing has to be done in between.
+// batch is known then, and nothing has to be done in between. Requests go by their places in planned.
 type v1Leap struct {
 	*v1
 	r      *Result
-	coeffs *[NumCoeffs]float64
+	model  model
+	delays delays
 	over   v1Overheads
 	least  float64 // µs; steps are in order from here
 	below  float64 // up to here
@@ -67,11 +68,11 @@ type v1Leap struct {
 	busy    int32     // how often the engine woke up
 	sent    []float64 // when each request was or will be sent; in open loop, its arrival
 	nextAt  float64   // when the next request is sent; +Inf: not yet known, or none left
-	arrived int       // the queue is order[head:arrived]
+	arrived int       // the queue is planned[head:arrived]
 	head    int
 	seats   int64 // requests between admission and the delivery of their last token
 
-	partial int   // the request in mid-prefill, or noRequest
+	partial int   // the place of the request in mid-prefill, or noRequest
 	done    int64 // tokens of it that are computed
 
 	active  *finishList  // requests that the next batch decodes for, by last batch
@@ -90,10 +91,11 @@ func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 	sc.firsts.reset()
 	sc.leaving.reset()
 	run := v1Leap{
-		v1: v, r: r, coeffs: &p.Coeffs, over: newV1Overheads(&p.Overheads), client: &sc.client,
-		clock: newV1Clock(), partial: noRequest,
-		active: &sc.active, firsts: &sc.firsts, leaving: &sc.leaving,
+		v1: v, r: r, model: newModel(&p.Coeffs), delays: newDelays(&p.Coeffs), client: &sc.client,
+		partial: noRequest, active: &sc.active, firsts: &sc.firsts, leaving: &sc.leaving,
 	}
+	run.over = newV1Overheads(&p.Overheads, run.delays.most(v.longest))
+	run.clock = newV1Clock(run.model, run.over.gap)
 	run.least, run.below = run.over.durations()
 	run.sent = v.arrival
 	if v.concurrency > 0 {
@@ -115,7 +117,9 @@ func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 // loop composes up to depth batches ahead and executes the oldest, as the reference engine does.
 func (run *v1Leap) loop() bool {
 	for {
-		run.receive()
+		if run.nextAt <= run.clock.now {
+			run.receive()
+		}
 		if run.seats > 0 || run.head < run.arrived {
 			if run.quiet() {
 				if !run.leap() {
@@ -159,12 +163,14 @@ func (run *v1Leap) loop() bool {
 // receive puts every request that was sent by now into the queue.
 func (run *v1Leap) receive() {
 	for run.nextAt <= run.clock.now {
-		i := int(run.order[run.arrived])
+		i := run.planned[run.arrived].request
 		if run.concurrency > 0 {
-			i = run.client.send()
+			run.client.send()
 		}
 		run.r.setBusyPeriod(i, run.busy)
-		run.grad.arriveV1(i, run.nextAt, &run.clock)
+		if run.grad != nil {
+			run.grad.arriveV1(i, run.nextAt, &run.clock)
+		}
 		run.arrived++
 		run.nextAt = run.nextSend()
 	}
@@ -172,13 +178,10 @@ func (run *v1Leap) receive() {
 
 // nextSend asks the client, who has nothing to say in open loop.
 func (run *v1Leap) nextSend() float64 {
-	switch {
-	case run.concurrency > 0:
+	if run.concurrency > 0 {
 		return run.client.nextSend()
-	case run.arrived < run.numRequests:
-		return run.arrival[run.order[run.arrived]]
 	}
-	return math.Inf(1)
+	return run.planned[run.arrived].arrival
 }
 
 // quiet tells whether the next batch, and the one in flight, only decode for the same requests.
@@ -190,28 +193,33 @@ func (run *v1Leap) quiet() bool {
 	if run.rules.depth == 1 {
 		return true
 	}
-	return run.composed > run.executed && *run.batch(run.executed) == batch{decodes: decodes}
+	return run.composed > run.executed && run.batch(run.executed).onlyDecodes(decodes)
 }
 
 // admits tells whether the head of the queue would get a share of so much budget.
 func (run *v1Leap) admits(budget int64) bool {
 	return run.head < run.arrived && run.seats < run.maxSeqs && budget > 0 &&
-		(run.rules.chunked || run.input[run.order[run.head]] <= budget)
+		(run.rules.chunked || run.planned[run.head].input <= budget)
 }
 
 func (run *v1Leap) batch(number int64) *batch { return &run.pending[number&1] }
 
-// leap composes and executes equal decode batches, up to one that gives a last token, or until a
-// request is sent before the next is composed.
+// leap composes and executes decode batches for the same requests, up to one that gives a last
+// token, or until a request is sent before the next is composed.
 func (run *v1Leap) leap() bool {
 	decodes := int64(len(*run.active))
-	duration := decodeSeconds(run.coeffs, decodes) * microsPerSecond
-	if !(duration >= run.least && duration < run.below) {
+	context := run.kv.context(run.executed, decodes)
+	most := run.active.soonest() - run.composed + 1
+	base := run.model.decodeBase(decodes)
+	if !run.inOrder(base, context) || run.model.context && !run.inOrder(base, context+(most-1)*decodes) {
 		return false
 	}
 	run.grad.composed(run.clock.now, run.head < run.arrived)
-	run.clock.pace(duration, run.over.gap)
-	most := run.active.soonest() - run.composed + 1
+	if run.model.context {
+		run.clock.pace(base, decodes, context)
+	} else {
+		run.clock.evenPace(base)
+	}
 	k := most
 	if run.head == run.arrived && run.seats < run.maxSeqs && decodes < run.budget {
 		k = run.clock.stepsBefore(run.nextAt, most)
@@ -221,39 +229,48 @@ func (run *v1Leap) leap() bool {
 		return false
 	}
 	if run.grad != nil {
-		run.grad.elapse(batch{decodes: decodes}, k)
+		run.grad.elapse(&batch{shape: shape{decodes: decodes}, context: context}, k)
 	}
 	run.composed += k
 	run.executed += k
+	context += k * decodes // of the batch after these
 	switch {
 	case run.rules.depth > 1:
-		*run.batch(run.executed) = batch{decodes: decodes} // the one in flight
+		*run.batch(run.executed) = batch{shape: shape{decodes: decodes}, context: context} // in flight
 		run.retire()
 	case k == most:
-		run.lastTokens(last + duration + run.over.token)
+		run.lastTokens(last + run.model.duration(base, context-decodes) + run.over.token)
 	}
 	return true
 }
 
+// inOrder tells whether a step of this base and these contexts takes a time that check is content
+// with.
+func (run *v1Leap) inOrder(base float64, context int64) bool {
+	duration := run.model.duration(base, context)
+	return duration >= run.least && duration < run.below
+}
+
 // compose schedules one batch; false if it is empty.
 func (run *v1Leap) compose() bool {
-	b := batch{decodes: int64(len(*run.active))}
+	b := batch{shape: shape{decodes: int64(len(*run.active))}}
+	b.context = run.kv.context(run.composed, b.decodes)
 	budget := run.budget - b.decodes
 	if run.partial != noRequest && budget > 0 {
-		n := min(run.input[run.partial]-run.done, budget)
+		n := min(run.planned[run.partial].input-run.done, budget)
 		budget -= n
-		b.add(n)
+		b.add(n, run.done)
 		run.prefill(run.partial, n)
 	}
 	for run.admits(budget) {
-		i := int(run.order[run.head])
-		n := min(run.input[i], budget)
+		place := run.head
+		n := min(run.planned[place].input, budget)
 		budget -= n
-		b.add(n)
+		b.add(n, 0)
 		run.head++
 		run.seats++
 		run.done = 0
-		run.prefill(i, n)
+		run.prefill(place, n)
 	}
 	run.grad.composed(run.clock.now, run.head < run.arrived)
 	if b.decodes == 0 && b.numChunks == 0 {
@@ -265,21 +282,22 @@ func (run *v1Leap) compose() bool {
 	return true
 }
 
-// prefill gives request i a chunk of n tokens, its last perhaps.
-func (run *v1Leap) prefill(i int, n int64) {
+// prefill gives the request at a place a chunk of n tokens, its last perhaps.
+func (run *v1Leap) prefill(place int, n int64) {
+	q := &run.planned[place]
 	run.done += n
-	if run.done < run.input[i] {
-		run.partial = i
+	if run.done < q.input {
+		run.partial = place
 		return
 	}
 	run.partial = noRequest
-	run.firsts.push(finish{run.composed, i})
-	if run.output[i] == 1 {
-		run.held += run.kv.held(run.input[i])
+	run.firsts.push(finish{run.composed, place})
+	if q.output == 1 {
+		run.held += run.kv.held(q.input)
 		return
 	}
-	run.active.insert(finish{run.composed + run.output[i] - 1, i})
-	run.kv.join(run.input[i] - run.composed)
+	run.active.insert(finish{run.composed + q.output - 1, place})
+	run.kv.join(q.input - run.composed)
 }
 
 // retire moves the requests that the batch composed last gives their last token out of the way of
@@ -287,96 +305,29 @@ func (run *v1Leap) prefill(i int, n int64) {
 func (run *v1Leap) retire() {
 	last := run.composed - 1
 	for len(*run.active) > 0 && run.active.soonest() == last {
-		i := run.active.pop()
-		run.kv.leave(run.input[i] + run.output[i] - 1 - last) // as it joined
-		run.held += run.kv.held(run.input[i] + run.output[i] - 1)
-		run.leaving.push(finish{last, i})
+		place := run.active.pop()
+		q := &run.planned[place]
+		run.kv.leave(q.input + q.output - 1 - last) // as it joined
+		run.held += run.kv.held(q.input + q.output - 1)
+		run.leaving.push(finish{last, place})
 	}
 }
 
 // execute runs the oldest batch.
 func (run *v1Leap) execute() bool {
-	duration := stepSeconds(run.coeffs, *run.batch(run.executed)) * microsPerSecond
-	if !(duration >= run.least && duration < run.below) {
+	b := run.batch(run.executed)
+	base := run.model.base(b.shape, b.attention)
+	if !run.inOrder(base, b.context) {
 		return false
 	}
-	start := run.clock.step(duration, run.over.gap)
+	start := run.clock.step(base, b.decodes, b.context)
 	if start > run.horizon {
 		return false
 	}
 	if run.grad != nil {
-		run.grad.elapse(*run.batch(run.executed), 1)
+		run.grad.elapse(b, 1)
 	}
 	run.executed++
-	run.deliver(start + duration + run.over.token)
+	run.deliver(start + run.model.duration(base, b.context) + run.over.token)
 	return true
-}
-
-// deliver hands out the first and last tokens of the batch executed last.
-func (run *v1Leap) deliver(at float64) {
-	number := run.executed - 1
-	before := run.seats
-	for run.firsts.next() == number {
-		i := run.firsts.pop()
-		run.r.TTFT[i] = (at - run.sent[i]) / microsPerSecond
-		run.r.setFirstStep(i, number)
-		if run.grad != nil {
-			run.grad.token.write(run.r.JacTTFT, i, run.grad.origin(i, run.client))
-		}
-		if run.output[i] == 1 {
-			run.release(i, at, before)
-		}
-	}
-	for run.leaving.next() == number {
-		run.release(run.leaving.pop(), at, before)
-	}
-	if run.seats < before && run.concurrency > 0 {
-		run.nextAt = run.nextSend()
-	}
-}
-
-// release completes request i and gives its blocks to others. before is how many
-// seats were taken before the first of this batch left.
-func (run *v1Leap) release(i int, at float64, before int64) {
-	if run.seats == before {
-		run.sampleKV()
-	}
-	run.held -= run.kv.held(run.input[i] + run.output[i] - 1)
-	run.complete(i, at)
-}
-
-// complete gives request i its last token, and its seat to others.
-func (run *v1Leap) complete(i int, at float64) {
-	run.r.E2E[i] = (at - run.sent[i]) / microsPerSecond
-	run.r.setLastStep(i, run.executed-1)
-	if run.grad != nil {
-		run.grad.token.write(run.r.JacE2E, i, run.grad.origin(i, run.client))
-	}
-	if run.concurrency > 0 {
-		run.client.completed(at, run.grad)
-	}
-	run.seats--
-}
-
-// sampleKV notes the demand for blocks before some are given back.
-func (run *v1Leap) sampleKV() {
-	besides := run.held
-	if run.partial != noRequest {
-		besides += run.kv.held(run.done)
-	}
-	run.kv.sample(run.composed-1, besides)
-}
-
-// finish fills in the details: all requests have finished.
-func (run *v1Leap) finish() {
-	r := run.r
-	clear(r.Status)
-	clear(r.Cached)
-	clear(r.Preemptions)
-	for i := range r.Generated {
-		r.Generated[i] = int32(run.output[i])
-	}
-	for i := range r.SentS {
-		r.SentS[i] = run.sent[i] / microsPerSecond
-	}
 }

@@ -5,11 +5,12 @@ package sim
 // the queues between them; most batches that are not skipped are of this kind. done is false, with
 // nothing changed, where compose has to do it; ok is false where the run has to be given up.
 func (run *v1Leap) admitWhole() (done, ok bool) {
-	b := batch{decodes: int64(len(*run.active))}
+	b := shape{decodes: int64(len(*run.active))}
+	context, pairs := run.kv.context(run.composed, b.decodes), int64(0)
 	budget := run.budget - b.decodes
 	first, head, seats := run.head, run.head, run.seats
 	for ; head < run.arrived && seats < run.maxSeqs && budget > 0; head++ {
-		n := run.input[run.order[head]]
+		n := run.planned[head].input
 		if n > budget {
 			if run.rules.chunked {
 				return false, true
@@ -18,61 +19,58 @@ func (run *v1Leap) admitWhole() (done, ok bool) {
 		}
 		budget -= n
 		b.add(n)
+		pairs += attention(n, 0)
 		seats++
 	}
 	if head == first {
 		return false, true
 	}
-	duration := stepSeconds(run.coeffs, b) * microsPerSecond
-	if !(duration >= run.least && duration < run.below) {
+	base := run.model.base(b, pairs)
+	if !run.inOrder(base, context) {
 		return true, false
 	}
 	run.head, run.seats = head, seats
 	run.grad.composed(run.clock.now, run.head < run.arrived)
-	start := run.clock.step(duration, run.over.gap)
+	start := run.clock.step(base, b.decodes, context)
 	if start > run.horizon {
 		return true, false
 	}
 	if run.grad != nil {
-		run.grad.elapse(b, 1)
+		run.grad.elapse(&batch{b, context, pairs}, 1)
 	}
 	run.composed++
 	run.executed++
-	run.firstTokens(first, start+duration+run.over.token)
+	run.firstTokens(first, start+run.model.duration(base, context)+run.over.token)
 	return true, true
 }
 
-// firstTokens gives the requests admitted from order[first] on their first token, and whoever is due
+// firstTokens gives the requests admitted from planned[first] on their first token, and whoever is due
 // the last one.
 func (run *v1Leap) firstTokens(first int, at float64) {
 	number := run.executed - 1
-	single := 0
-	for _, request := range run.order[first:run.head] {
-		i := int(request)
-		run.r.TTFT[i] = (at - run.sent[i]) / microsPerSecond
-		run.r.setFirstStep(i, number)
-		if run.grad != nil {
-			run.grad.token.write(run.r.JacTTFT, i, run.grad.origin(i, run.client))
-		}
-		if run.output[i] == 1 {
-			single++
-			run.held += run.kv.held(run.input[i])
+	single := false
+	for place := first; place < run.head; place++ {
+		q := &run.planned[place]
+		run.first(q, at)
+		if q.output == 1 {
+			single = true
+			run.held += run.kv.held(q.input)
 			continue
 		}
-		run.active.insert(finish{number + run.output[i] - 1, i})
-		run.kv.join(run.input[i] - number)
+		run.active.insert(finish{number + q.output - 1, place})
+		run.kv.join(q.input - number)
 	}
-	if single > 0 {
+	if single {
 		run.kv.sample(number, run.held)
-		for _, request := range run.order[first:run.head] {
-			if i := int(request); run.output[i] == 1 {
-				run.held -= run.kv.held(run.input[i])
-				run.complete(i, at)
+		for place := first; place < run.head; place++ {
+			if q := &run.planned[place]; q.output == 1 {
+				run.held -= run.kv.held(q.input)
+				run.complete(q, at)
 			}
 		}
 	}
 	run.lastTokens(at)
-	if single > 0 && run.concurrency > 0 {
+	if single && run.concurrency > 0 {
 		run.nextAt = run.nextSend()
 	}
 }
@@ -85,9 +83,9 @@ func (run *v1Leap) lastTokens(at float64) {
 	}
 	run.kv.sample(number, 0)
 	for len(*run.active) > 0 && run.active.soonest() == number {
-		i := run.active.pop()
-		run.kv.leave(run.input[i] + run.output[i] - 1 - number) // as it joined
-		run.complete(i, at)
+		q := &run.planned[run.active.pop()]
+		run.kv.leave(q.input + q.output - 1 - number) // as it joined
+		run.complete(q, at)
 	}
 	if run.concurrency > 0 {
 		run.nextAt = run.nextSend()

@@ -27,13 +27,14 @@ func plainV1(rng *rand.Rand) (*Workload, Config, *Params) {
 		tieTimes(rng, p)
 	}
 	mayTurnBack(rng, p)
+	addTerms(rng, p)
 	return w, c, p
 }
 
 // mayTurnBack makes some steps negative, now and then.
 func mayTurnBack(rng *rand.Rand, p *Params) {
 	if rng.IntN(20) == 0 {
-		p.Coeffs[rng.IntN(NumCoeffs)] *= -1
+		p.Coeffs[rng.IntN(NumQuadratic)] *= -1
 	}
 }
 
@@ -87,6 +88,7 @@ func tightV1(rng *rand.Rand) (*Workload, Config, *Params) {
 		tieTimes(rng, p)
 	}
 	mayTurnBack(rng, p)
+	addTerms(rng, p)
 	return w, c, p
 }
 
@@ -97,7 +99,7 @@ func (r *Ragged) push(ids []int32) {
 
 // tieTimes makes steps of whole milliseconds, which meet arrivals and each other.
 func tieTimes(rng *rand.Rand, p *Params) {
-	p.Coeffs = [NumCoeffs]float64{intercept: float64(rng.IntN(4)) * 1e-3}
+	p.Coeffs = [NumTerms]float64{intercept: float64(rng.IntN(4)) * 1e-3}
 	p.Overheads = [NumOverheads]float64{0, 0, 1000 * float64(rng.IntN(2)), 1000 * float64(rng.IntN(2))}
 }
 
@@ -125,21 +127,29 @@ func FuzzV1EnginesAgree(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64) { checkRandomV1(t, seed) })
 }
 
-// TestV1ClockSkips: skipping steps gives the same bits as walking them, and stepsBefore counts them.
+// TestV1ClockSkips: skipping steps, whose contexts grow or do not matter, gives the same bits as walking
+// them; stepsBefore and compositionAfter count them.
 func TestV1ClockSkips(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 1000 {
-		start, duration, gap := 1e6*rng.Float64(), 1e4*rng.Float64(), 1e3*rng.Float64()
-		walked, skipped := newV1Clock(), newV1Clock()
+		start, base, gap := 1e6*rng.Float64(), 1e4*rng.Float64(), 1e3*rng.Float64()
+		p := Params{}
+		decodes, context := 1+rng.Int64N(30), rng.Int64N(3000)
+		if rng.IntN(3) > 0 { // contexts that take or give up to the base, at the 50th step
+			p.Coeffs[termContext] = (2*rng.Float64() - 1) * base / 1e6 / float64(context+50*decodes)
+		}
+		m := newModel(&p.Coeffs)
+		walked, skipped := newV1Clock(m, gap), newV1Clock(m, gap)
 		walked.jump(start)
 		skipped.jump(start)
-		walked.pace(duration, gap)
-		skipped.pace(duration, gap)
+		skipped.pace(base, decodes, context)
 		until := start + 1e5*rng.Float64()
 		var n int64
 		var last float64
 		for walked.now < until && n < 50 {
+			walked.pace(base, decodes, context)
 			last = walked.advance(1)
+			context += decodes
 			n++
 		}
 		if got := skipped.stepsBefore(until, 50); got != n {
@@ -148,8 +158,13 @@ func TestV1ClockSkips(t *testing.T) {
 		if got := skipped.advance(n); got != last || skipped.now != walked.now {
 			t.Fatalf("skipped to %v and %v, walked to %v and %v", got, skipped.now, last, walked.now)
 		}
+		at := start + (skipped.now-start)*rng.Float64()
+		back, composed := skipped.compositionAfter(at)
+		if composed != skipped.start(-back) || composed < at || back+1 < n && skipped.start(-back-1) >= at {
+			t.Fatalf("composed at %v, %d batches ago, is the first since %v", composed, back, at)
+		}
 	}
-	if still := newV1Clock(); !math.IsInf(still.now, -1) {
+	if still := newV1Clock(model{}, 0); !math.IsInf(still.now, -1) {
 		t.Errorf("an engine begins at %v", still.now)
 	}
 }

@@ -6,7 +6,8 @@ import "math"
 type v1Reference struct {
 	*v1Scheduler
 	client *v1Client
-	coeffs *[NumCoeffs]float64
+	model  model
+	delays delays
 	over   v1Overheads
 	result *Result
 	grad   *gradient // nil: no derivatives wanted
@@ -18,10 +19,13 @@ type v1Reference struct {
 }
 
 func newV1Reference(v *v1, p *Params, r *Result) *v1Reference {
-	return &v1Reference{
-		v1Scheduler: newV1Scheduler(v), client: newV1Client(v), coeffs: &p.Coeffs,
-		over: newV1Overheads(&p.Overheads), result: r, clock: newV1Clock(),
+	run := &v1Reference{
+		v1Scheduler: newV1Scheduler(v), client: newV1Client(v), result: r,
+		model: newModel(&p.Coeffs), delays: newDelays(&p.Coeffs),
 	}
+	run.over = newV1Overheads(&p.Overheads, run.delays.most(v.longest))
+	run.clock = newV1Clock(run.model, run.over.gap)
+	return run
 }
 
 // runReference simulates one candidate step by step.
@@ -98,12 +102,13 @@ func (run *v1Reference) wait() bool {
 // execute runs the oldest batch to its end and processes its output; false ends the run.
 func (run *v1Reference) execute() bool {
 	b := run.queue[0]
-	duration := stepSeconds(run.coeffs, b.features) * microsPerSecond
+	base := run.model.base(b.features.shape, b.features.attention)
+	duration := run.model.duration(base, b.features.context)
 	if outcome := run.over.check(duration); outcome != OK {
 		run.result.Outcome = outcome
 		return false
 	}
-	run.clock.pace(duration, run.over.gap)
+	run.clock.pace(base, b.features.decodes, b.features.context)
 	if run.clock.now > run.horizon {
 		run.result.Outcome = Horizon
 		return false
@@ -112,7 +117,7 @@ func (run *v1Reference) execute() bool {
 	run.result.Steps++
 	start := run.clock.advance(1)
 	if run.grad != nil {
-		run.grad.elapse(b.features, 1)
+		run.grad.elapse(&b.features, 1)
 	}
 	run.trace(b, start, duration)
 	run.process(b, start+duration+run.over.token)
@@ -133,22 +138,33 @@ func (run *v1Reference) process(b *v1Batch, at float64) {
 		}
 		run.barren = 0
 		i := e.request
-		if run.generated[i] == 0 {
-			run.result.TTFT[i] = run.latency(i, at)
+		last := run.deliver(i)
+		if run.generated[i] == 1 {
+			run.result.TTFT[i] = run.latency(i, run.reaches(i, at))
 			run.result.setFirstStep(i, run.result.Steps-1)
 			run.differentiate(run.result.JacTTFT, i)
 		}
-		if run.deliver(i) {
-			run.result.E2E[i] = run.latency(i, at)
-			run.result.setLastStep(i, run.result.Steps-1)
-			run.differentiate(run.result.JacE2E, i)
-			run.client.completed(at, run.grad)
+		if last {
+			run.complete(i, run.reaches(i, at))
 			finished = true
 		}
 	}
 	if finished {
 		run.dropFinished()
 	}
+}
+
+// complete notes the last token of request i, which reaches the client at the given time.
+func (run *v1Reference) complete(i int, at float64) {
+	run.result.E2E[i] = run.latency(i, at)
+	run.result.setLastStep(i, run.result.Steps-1)
+	run.differentiate(run.result.JacE2E, i)
+	run.client.completed(i, run.result.Steps-1, max(at, run.clock.last), run.grad)
+}
+
+// reaches is when the client has the token of request i that is made at the given time.
+func (run *v1Reference) reaches(i int, at float64) float64 {
+	return at + run.delays.of(run.generated[i], run.input[i])
 }
 
 // latency in seconds, from the sending of the request.
@@ -159,7 +175,7 @@ func (run *v1Reference) latency(i int, at float64) float64 {
 // differentiate writes the derivatives of the latency of request i, made by the step before.
 func (run *v1Reference) differentiate(rows []float64, i int) {
 	if run.grad != nil {
-		run.grad.token.write(rows, i, run.grad.origin(i, run.client))
+		run.grad.write(rows, i, run.generated[i], run.input[i], run.grad.origin(i, run.client))
 	}
 }
 
@@ -196,6 +212,7 @@ func (run *v1Reference) trace(b *v1Batch, start, duration float64) {
 		StartUS: start, ComposedUS: b.composed, DurationUS: duration,
 		Decodes: b.features.decodes, PrefillTokens: b.features.prefill,
 		MaxPrefill: b.features.maxChunk, Prefills: b.features.numChunks,
+		Context: b.features.context, Attention: b.features.attention,
 		Running: b.running, Waiting: b.waiting, KVUsed: b.kvUsed, Preempted: b.preempted,
 	}
 	for _, e := range b.entries {

@@ -210,13 +210,13 @@ func (s *v1Scheduler) allocate(i int, tokens int64) {
 // schedule adds an entry to the batch and its features.
 func (s *v1Scheduler) schedule(b *v1Batch, e v1Entry) {
 	b.entries = append(b.entries, e)
-	if s.computed[e.request] >= s.prefillEnd[e.request] {
+	computed := s.computed[e.request]
+	if computed >= s.prefillEnd[e.request] {
 		b.features.decodes++
+		b.features.context += computed
 		return
 	}
-	b.features.numChunks++
-	b.features.prefill += e.tokens
-	b.features.maxChunk = max(b.features.maxChunk, e.tokens)
+	b.features.add(e.tokens, computed)
 }
 
 // advance counts an entry as computed before it is, so that the next batch builds on it.

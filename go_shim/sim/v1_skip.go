@@ -1,6 +1,9 @@
 package sim
 
-import "math"
+import (
+	"math"
+	"sort"
+)
 
 // v1Skip simulates everything that the plain leap engine has no proof for: prefix hits, a pool that
 // runs dry, preemption, thresholds. It follows the scheduler's rules batch by batch,
@@ -18,7 +21,8 @@ type v1Skip struct {
 	*v1
 	*v1SkipScratch
 	r      *Result
-	coeffs *[NumCoeffs]float64
+	model  model
+	delays delays
 	over   v1Overheads
 	grad   *gradient // nil: no derivatives wanted
 	clock  v1Clock
@@ -26,6 +30,7 @@ type v1Skip struct {
 	composed int64      // batches composed: the number of the next one
 	executed int64      // batches executed
 	pending  [2]v1Share // by number modulo 2: composed, not executed
+	bases    int64      // of those who decode, see v1Seat.base, summed up
 	barren   int64      // steps since the last token
 	busy     int32      // how often the engine woke up
 
@@ -50,9 +55,10 @@ func (v *v1) runSkip(p *Params, sc *v1SkipScratch, r *Result) {
 	sc.reset()
 	run := &sc.run
 	*run = v1Skip{
-		v1: v, v1SkipScratch: sc, r: r, coeffs: &p.Coeffs, over: newV1Overheads(&p.Overheads),
-		clock: newV1Clock(),
+		v1: v, v1SkipScratch: sc, r: r, model: newModel(&p.Coeffs), delays: newDelays(&p.Coeffs),
 	}
+	run.over = newV1Overheads(&p.Overheads, run.delays.most(v.longest))
+	run.clock = newV1Clock(run.model, run.over.gap)
 	if run.grad = newGradient(r, &sc.gradient); run.grad != nil {
 		run.client.differentiate()
 	}
@@ -66,8 +72,8 @@ func (run *v1Skip) loop() {
 	for {
 		run.receive()
 		if run.live > 0 || run.waiting.len() > 0 {
-			if k, last := run.quiet(); k > 0 {
-				run.skip(k, last)
+			if k := run.quiet(); k > 0 {
+				run.skip(k)
 				continue
 			}
 			if run.compose() && run.composed-run.executed < int64(run.rules.depth) {
@@ -116,39 +122,57 @@ func (run *v1Skip) wait() bool {
 }
 
 // quiet returns how many batches in a row only decode for the requests that run now, beginning with
-// the next, and the duration of each; 0 if the next one has to be composed.
-func (run *v1Skip) quiet() (k int64, duration float64) {
+// the next, and sets the clock's pace to theirs; 0 if the next one has to be composed.
+func (run *v1Skip) quiet() int64 {
 	decodes := int64(len(run.active))
 	if decodes == 0 || decodes != run.live {
-		return 0, 0
+		return 0
 	}
 	if run.rules.depth > 1 && (run.composed == run.executed ||
-		run.pending[run.executed&1].batch != batch{decodes: decodes}) {
-		return 0, 0
+		!run.pending[run.executed&1].onlyDecodes(decodes)) {
+		return 0
 	}
 	most := run.active.soonest() - run.composed + 1
 	most, refused := run.stayRefused(most)
 	if !refused {
-		return 0, 0
+		return 0
 	}
-	if most = run.affordable(most, run.kv.free); most == 0 {
-		return 0, 0
+	base, context := run.model.decodeBase(decodes), run.context(run.executed)
+	most = run.inOrder(base, context, run.affordable(most, run.kv.free))
+	if most == 0 {
+		return 0
 	}
-	duration = decodeSeconds(run.coeffs, decodes) * microsPerSecond
-	if run.over.check(duration) != OK {
-		return 0, 0
-	}
-	run.clock.pace(duration, run.over.gap)
+	run.clock.pace(base, decodes, context)
 	if run.clock.start(0) > run.horizon {
-		return 0, 0
+		return 0
 	}
 	if !math.IsInf(run.horizon, 1) {
 		most = run.clock.stepsBefore(math.Nextafter(run.horizon, math.Inf(1)), most)
 	}
 	if run.waiting.len() > 0 || run.live >= run.maxSeqs || run.live >= run.budget {
-		return most, duration // whoever is sent meanwhile has to wait
+		return most // whoever is sent meanwhile has to wait
 	}
-	return run.clock.stepsBefore(run.client.nextSend(), most), duration
+	return run.clock.stepsBefore(run.client.nextSend(), most)
+}
+
+// context is how many tokens those who decode have computed before a batch.
+func (run *v1Skip) context(number int64) int64 {
+	return run.bases + int64(len(run.active))*number
+}
+
+// inOrder is how many of at most so many decode batches take a time that check is content with.
+func (run *v1Skip) inOrder(base float64, context, most int64) int64 {
+	decodes := int64(len(run.active))
+	disorder := func(n int) bool {
+		return run.over.check(run.model.duration(base, context+int64(n)*decodes)) != OK
+	}
+	switch {
+	case most == 0 || disorder(0):
+		return 0
+	case !run.model.context || !disorder(int(most-1)):
+		return most
+	}
+	return int64(sort.Search(int(most), disorder))
 }
 
 // stayRefused tells whether the head of the queue, if any, is refused by the next batch, and for
@@ -178,23 +202,25 @@ func (run *v1Skip) stayRefused(most int64) (int64, bool) {
 	return most, true
 }
 
-// skip composes and executes k equal batches.
-func (run *v1Skip) skip(k int64, duration float64) {
-	decodes := batch{decodes: int64(len(run.active))}
+// skip composes and executes k batches at the clock's pace.
+func (run *v1Skip) skip(k int64) {
+	decodes, context := int64(len(run.active)), run.context(run.executed)
+	last := context + (k-1)*decodes
 	run.grad.composed(run.clock.now, run.waiting.len() > 0)
 	run.kv.take(run.blocksOf(k))
 	run.r.PeakKVBlocks = max(run.r.PeakKVBlocks, run.kv.used())
-	last := run.clock.advance(k)
+	start := run.clock.advance(k)
 	if run.grad != nil {
-		run.grad.elapse(decodes, k)
+		run.grad.elapse(&batch{shape: shape{decodes: decodes}, context: context}, k)
 	}
 	run.composed += k
 	run.executed += k
 	run.barren = 0
-	run.pending[run.executed&1] = v1Share{decodes, true} // the one in flight, where there is one
+	// the one in flight, where there is one
+	run.pending[run.executed&1] = v1Share{batch{shape: shape{decodes: decodes}, context: last + decodes}, true}
 	run.fillUntil(2*run.composed - 1)
 	run.retire()
-	run.deliver(last + duration + run.over.token)
+	run.deliver(start + run.model.duration(run.clock.base, last) + run.over.token)
 }
 
 // affordable is how many of at most so many decode batches take no more than so many blocks.
@@ -231,20 +257,21 @@ func (run *v1Skip) takers(number int64) int64 { return run.divider.phase(-number
 
 // execute runs the oldest batch to its end and delivers its tokens; false ends the run.
 func (run *v1Skip) execute() bool {
-	b := run.pending[run.executed&1]
-	duration := stepSeconds(run.coeffs, b.batch) * microsPerSecond
+	b := &run.pending[run.executed&1]
+	base := run.model.base(b.shape, b.attention)
+	duration := run.model.duration(base, b.context)
 	if outcome := run.over.check(duration); outcome != OK {
 		run.r.Outcome = outcome
 		return false
 	}
-	run.clock.pace(duration, run.over.gap)
+	run.clock.pace(base, b.decodes, b.context)
 	if run.clock.now > run.horizon {
 		run.r.Outcome = Horizon
 		return false
 	}
 	start := run.clock.advance(1)
 	if run.grad != nil {
-		run.grad.elapse(b.batch, 1)
+		run.grad.elapse(&b.batch, 1)
 	}
 	run.executed++
 	if run.barren++; b.samples {

@@ -51,7 +51,7 @@ func (run *v1Skip) decodeTogether(b *v1Share, threshold int64) (int64, bool) {
 	if blocks > run.kv.free {
 		return 0, false
 	}
-	b.decodes, b.samples = decodes, decodes > 0
+	b.decodes, b.context, b.samples = decodes, run.context(run.composed), decodes > 0
 	run.kv.take(blocks)
 	budget = run.budget - decodes
 	for _, at := range run.prefilling {
@@ -96,7 +96,7 @@ func (run *v1Skip) decodeWhoStays(b *v1Share) {
 		}
 		run.preempt(run.back)
 	}
-	b.decodes = int64(len(run.active))
+	b.decodes, b.context = int64(len(run.active)), run.context(run.composed)
 	b.samples = b.decodes > 0
 	run.fillUntil(2 * run.composed)
 }
@@ -118,6 +118,7 @@ func (run *v1Skip) decodeInOrder(b *v1Share, threshold int64) int64 {
 		run.fillInOrder(s.seq)
 		if s.state == seatDecoding {
 			b.decodes++
+			b.context += computed
 			b.samples = true
 		} else {
 			run.prefill(b, at, n)
@@ -145,10 +146,8 @@ func (run *v1Skip) makeRoom(at int32, blocks int64) bool {
 // prefill gives a request a chunk of n tokens, whose blocks it has, and its first token with the
 // last chunk.
 func (run *v1Skip) prefill(b *v1Share, at int32, n int64) {
-	b.numChunks++
-	b.prefill += n
-	b.maxChunk = max(b.maxChunk, n)
 	s := &run.seats[at]
+	b.add(n, s.computed)
 	s.computed += n
 	full := run.full(s.computed)
 	for s.step < len(s.path) && int64(s.filled) < full {

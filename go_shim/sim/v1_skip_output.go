@@ -66,10 +66,10 @@ func (run *v1Skip) deliver(at float64) {
 	run.orphans = run.orphans[:0]
 	for run.firsts.next() == number {
 		i := run.firsts.pop()
-		run.r.TTFT[i] = run.latency(i, at)
+		run.r.TTFT[i] = run.latency(i, at+run.delays.of(1, run.input[i]))
 		run.r.setFirstStep(i, number)
 		if run.grad != nil {
-			run.grad.token.write(run.r.JacTTFT, i, run.grad.origin(i, &run.client))
+			run.grad.write(run.r.JacTTFT, i, 1, run.input[i], run.grad.origin(i, &run.client))
 		}
 	}
 	if run.rules.depth > 1 {
@@ -92,12 +92,13 @@ func (run *v1Skip) complete(seat int, number int64, at float64) {
 		run.waiting.remove(i)
 	}
 	run.phase[i] = v1Finished
+	at += run.delays.of(run.output[i], run.input[i])
 	run.r.E2E[i] = run.latency(i, at)
 	run.r.setLastStep(i, number)
 	if run.grad != nil {
-		run.grad.token.write(run.r.JacE2E, i, run.grad.origin(i, &run.client))
+		run.grad.write(run.r.JacE2E, i, run.output[i], run.input[i], run.grad.origin(i, &run.client))
 	}
-	run.client.completed(at, run.grad)
+	run.client.completed(i, number, max(at, run.clock.last), run.grad)
 }
 
 // latency in seconds, from the sending of the request.

@@ -162,6 +162,7 @@ func (run *v1Skip) beginDecoding(at int32) {
 	s.base = s.computed - run.composed - 1
 	s.last = run.composed + run.output[s.request] - had - 1
 	run.phases[run.divider.phase(s.base)]++
+	run.bases += s.base
 	run.active.insert(seatMoment{s.last, s.seq, at})
 	run.planFill(at)
 }
@@ -173,6 +174,7 @@ func (run *v1Skip) retire() {
 		at := run.active.pop().seat
 		s := &run.seats[at]
 		run.phases[run.divider.phase(s.base)]--
+		run.bases -= s.base
 		s.computed = s.base + run.composed
 		s.state = seatLeaving
 		run.leaving.push(finish{s.last, int(at)})
@@ -192,6 +194,7 @@ func (run *v1Skip) preempt(at int32) {
 	case seatDecoding:
 		run.generated[i] = int32(run.computed(s) - run.input[i] + 1)
 		run.phases[run.divider.phase(s.base)]--
+		run.bases -= s.base
 		run.active.remove(at)
 	case seatLeaving:
 		run.generated[i] = int32(run.output[i])

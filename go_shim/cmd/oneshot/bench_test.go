@@ -20,8 +20,9 @@ func benchmarkEngine(b *testing.B, engine sim.Engine, jacobian bool) {
 	s, candidates := benchmarkCase(b)
 	got, want := newResult(s.NumRequests()), newResult(s.NumRequests())
 	if jacobian {
-		got.JacTTFT = make([]float64, s.NumRequests()*sim.NumParams)
-		got.JacE2E = make([]float64, s.NumRequests()*sim.NumParams)
+		got.Terms.Count = sim.NumQuadratic
+		cells := s.NumRequests() * (sim.NumQuadratic + sim.NumOverheads)
+		got.JacTTFT, got.JacE2E = make([]float64, cells), make([]float64, cells)
 	}
 	for i := range candidates {
 		check(b, s.Run(&candidates[i], engine, got))
@@ -61,7 +62,7 @@ func benchmarkCase(b *testing.B) (*sim.Simulator, []sim.Params) {
 	check(b, json.Unmarshal(data, &rows))
 	candidates := make([]sim.Params, len(rows))
 	for i, row := range rows {
-		split := min(sim.NumCoeffs, len(row))
+		split := min(sim.NumQuadratic, len(row))
 		p, err := params(row[:split], row[split:])
 		check(b, err)
 		candidates[i] = *p

@@ -115,12 +115,11 @@ func (in *input) open() (*sim.Simulator, error) {
 }
 
 func params(coeffs, overheads []float64) (*sim.Params, error) {
-	if len(coeffs) != sim.NumCoeffs || len(overheads) != sim.NumOverheads {
+	if len(coeffs) != sim.NumQuadratic || len(overheads) != sim.NumOverheads {
 		return nil, fmt.Errorf("%d coeffs and %d overheads_us, expected %d and %d",
-			len(coeffs), len(overheads), sim.NumCoeffs, sim.NumOverheads)
+			len(coeffs), len(overheads), sim.NumQuadratic, sim.NumOverheads)
 	}
-	return &sim.Params{
-		Coeffs:    [sim.NumCoeffs]float64(coeffs),
-		Overheads: [sim.NumOverheads]float64(overheads),
-	}, nil
+	p := &sim.Params{Overheads: [sim.NumOverheads]float64(overheads)}
+	copy(p.Coeffs[:], coeffs)
+	return p, nil
 }

@@ -1,0 +1,197 @@
+"""Step-time models: which terms a step's length, and a request's own delay, are the sum of.
+
+A model is a list of terms. A step takes the sum of coefficient x term over the terms of the step,
+in seconds; each latency is later by the sum over the request-side terms; four overheads in
+microseconds are added outside the step, whatever the model. The quantities of a step: it decodes
+D tokens (of as many requests) and prefills P tokens of N requests, the largest chunk being M.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from .errors import ParameterError, nearest
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term: its coefficient is in seconds per unit of what ``description`` says.
+
+    ``words`` are short names that ``find_model`` takes as well. A ``request_side`` term delays the
+    client's tokens and does not occupy the server.
+    """
+
+    name: str
+    description: str
+    words: tuple[str, ...] = ()
+    request_side: bool = False
+
+
+# In the order of the compiled library (go_shim/sim/model.go). Those up to the intercept are the
+# original experiment's, in its names and order.
+TERMS: tuple[Term, ...] = (
+    Term("sum_decode_tokens", "D, tokens decoded", ("D",)),
+    Term("sum_prefill_tokens", "P, prefill tokens", ("P",)),
+    Term("max_prefill_tokens", "M, tokens of the largest prefill chunk", ("M",)),
+    Term("num_prefills", "N, requests that prefill", ("N",)),
+    Term("sum_decode_tokenss2", "D squared", ("DD", "D2")),
+    Term("sum_decode_tokensmsumprefill_tokens", "D times P", ("DP",)),
+    Term("sum_decode_tokensmmaxprefill_tokens", "D times M", ("DM",)),
+    Term("sum_decode_tokensmnumprefills", "D times N", ("DN",)),
+    Term("sum_prefill_tokenss2", "P squared", ("PP", "P2")),
+    Term("sum_prefill_tokensmmaxprefill_tokens", "P times M", ("PM",)),
+    Term("sum_prefill_tokensmnumprefills", "P times N", ("PN",)),
+    Term("max_prefill_tokenss2", "M squared", ("MM", "M2")),
+    Term("max_prefill_tokensmnumprefills", "M times N", ("MN",)),
+    Term("num_prefillss2", "N squared", ("NN", "N2")),
+    Term("intercept", "1: each step", ("1",)),
+    Term("ctx", "context lengths of the requests that decode (tokens computed before), summed"),
+    Term("attn", "pairs of query and key in the prefill chunks: n c + n (n + 1) / 2 for n after c"),
+    Term("hinge", "tokens of the step beyond 256: max(0, D + P - 256)"),
+    Term("mixed", "1 if the step has both prefill and decode"),
+    Term("out", "output tokens that the request has been given", request_side=True),
+    Term("prompt", "prompt tokens of the request", request_side=True),
+)
+OVERHEADS: tuple[str, ...] = ("schedule_time", "update_time", "queue_overhead", "vllm_overhead")
+
+_NUMBER = {term.name: i for i, term in enumerate(TERMS)}
+_WORDS = {word: term.name for term in TERMS for word in (term.name, *term.words)}
+
+
+@dataclass(frozen=True)
+class StepModel:
+    """A list of terms, by name. Make one with ``find_model``.
+
+    ``name`` is a preset's name, or the terms in one text; ``find_model`` reads either.
+    """
+
+    name: str
+    terms: tuple[str, ...]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The parameters in order: a coefficient for each term, then the overheads."""
+        return self.terms + OVERHEADS
+
+    @cached_property
+    def numbers(self) -> tuple[int, ...]:
+        """The place of each term in ``TERMS``."""
+        return tuple(_NUMBER[name] for name in self.terms)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.names)}
+
+    def index(self, name: str) -> int:
+        """Return the place of a parameter in ``names``; ``ParameterError`` if it is unknown."""
+        try:
+            return self._places[name]
+        except (KeyError, TypeError):
+            raise ParameterError(
+                f"unknown parameter {name!r}{nearest(str(name), self.names)}"
+            ) from None
+
+    def unit(self, name: str) -> str:
+        """Return the unit of a parameter: ``"s"`` (per feature) or ``"us"``."""
+        return "s" if self.index(name) < len(self.terms) else "us"
+
+    @property
+    def aliases(self) -> tuple[Mapping[str, float], ...]:
+        """Changes of the parameters, each in its unit, that leave every simulated time as it was.
+
+        Between the starts of two steps lie the step, queue overhead, schedule and update time;
+        between the start of a step and its tokens lie the step, vLLM overhead, schedule and update
+        time. So schedule and update time do the same, and what one of them adds, queue and vLLM
+        overhead add together. Where the model has an intercept, which is a part of each step,
+        that does the same too. Each alias begins with a parameter that no other alias begins
+        with: with these held fixed, none is left. (Under ``blis-2025-07`` all this is true up to
+        its truncation to whole microseconds.)
+        """
+        if "intercept" in self.terms:
+            step = {"intercept": -1e-6}
+            changes = [
+                {"schedule_time": 1.0, **step},
+                {"update_time": 1.0, **step},
+                {"queue_overhead": 1.0, "vllm_overhead": 1.0, **step},
+            ]
+        else:
+            changes = [
+                {"schedule_time": 1.0, "queue_overhead": -1.0, "vllm_overhead": -1.0},
+                {"update_time": 1.0, "queue_overhead": -1.0, "vllm_overhead": -1.0},
+            ]
+        return tuple(MappingProxyType(change) for change in changes)
+
+    @property
+    def identifiable(self) -> int:
+        """How many parameters can be told apart at most, whatever the data."""
+        return len(self.names) - len(self.aliases)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return find_model, (self.name,)
+
+
+QUADRATIC15 = StepModel(
+    "quadratic15", tuple(term.name for term in TERMS[: _NUMBER["intercept"] + 1])
+)
+"""The original experiment's: all products of two of 1, D, P, M and N."""
+
+_SMALL = ("1", "D", "P", "out")
+_EXTENDED = ("1", "D", "P", "ctx", "attn", "DP", "PP", "hinge", "mixed", "DD", "N", "out")
+
+MODELS: Mapping[str, StepModel] = MappingProxyType(
+    {
+        "quadratic15": QUADRATIC15,
+        "small": StepModel("small", tuple(_WORDS[word] for word in _SMALL)),
+        "extended": StepModel("extended", tuple(_WORDS[word] for word in _EXTENDED)),
+    }
+)
+"""The presets by name."""
+
+_PRESETS = {model.terms: model for model in MODELS.values()}
+
+ModelLike = str | StepModel | Sequence[str]
+
+
+def find_model(spec: ModelLike) -> StepModel:
+    """Return a model: a ``StepModel``, a preset's name, or a list of terms.
+
+    A list is a text such as ``"intercept,D,ctx,out"`` or a sequence of names; short words stand for
+    the polynomial terms: 1, D, P, M, N and their products (DD or D2, DP, ...). The order is that of
+    the parameters. Raises ``ParameterError`` for an unknown name, naming the nearest, for a
+    term given twice, and for an empty list.
+    """
+    if isinstance(spec, StepModel):
+        return spec
+    if isinstance(spec, str):
+        if spec in MODELS:
+            return MODELS[spec]
+        words: list[object] = [word.strip() for word in spec.split(",")] if spec.strip() else []
+    elif isinstance(spec, Sequence):
+        words = list(spec)
+    else:
+        raise ParameterError(
+            f"a model is a preset's name or a list of terms, got {type(spec).__name__}"
+        )
+    if not words:
+        raise ParameterError(f"a model needs a term or more: one of {', '.join(MODELS)}, or a list")
+    terms = tuple(_canonical(word, alone=len(words) == 1) for word in words)
+    twice = [name for i, name in enumerate(terms) if name in terms[:i]]
+    if twice:
+        raise ParameterError(f"term {twice[0]!r} is given twice: leave one out")
+    return _PRESETS.get(terms) or StepModel(",".join(terms), terms)
+
+
+def _canonical(word: object, *, alone: bool) -> str:
+    """Return the name of a term; a word that stands alone may have been meant as a preset."""
+    if isinstance(word, str) and word in _WORDS:
+        return _WORDS[word]
+    known = [*(MODELS if alone else ()), *_WORDS]
+    what = "model or term" if alone else "term"
+    raise ParameterError(f"unknown {what} {word!r}{nearest(str(word), known)}")
