@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from .._cli import with_semantics
+from .._cli import read_settings, with_semantics
 from ..config import SEMANTICS
 from ..errors import ParameterError
 from ..parameters import OVERHEADS, Parameters
 from ..record import Record, load_record
-from .scenario import read_parameters, read_settings
+from .scenario import read_parameters
 
 
 def add_record(parser: argparse.ArgumentParser) -> None:
