@@ -6,9 +6,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 from . import fit
 from .arrivals import arrival_deltas_us, sequential_arrivals
+from .checks import CheckReport, Finding, check_experiment
 from .config import ServerConfig
 from .errors import (
     ConfigError,
+    DataError,
     ExperimentError,
     FitError,
     ForkError,
@@ -42,9 +44,12 @@ __all__ = [
     "NAMES",
     "OVERHEADS",
     "BatchResult",
+    "CheckReport",
     "ConfigError",
+    "DataError",
     "Experiment",
     "ExperimentError",
+    "Finding",
     "FitError",
     "FitResult",
     "ForkError",
@@ -71,6 +76,7 @@ __all__ = [
     "WorkloadError",
     "__version__",
     "arrival_deltas_us",
+    "check_experiment",
     "experiment_names",
     "fit",
     "load_experiment",
