@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import fit, workloads
-from .arrivals import arrival_deltas_us, rescaled_arrivals, sequential_arrivals
+from . import fit
+from .arrivals import arrival_deltas_us, sequential_arrivals
+from .checks import CheckReport, Finding, check_experiment
 from .config import ServerConfig
 from .errors import (
     CollectError,
     ConfigError,
+    DataError,
     ExperimentError,
     FitError,
     ForkError,
@@ -46,10 +48,12 @@ __all__ = [
     "OVERHEADS",
     "TERMS",
     "BatchResult",
-    "CollectError",
+    "CheckReport",
     "ConfigError",
+    "DataError",
     "Experiment",
     "ExperimentError",
+    "Finding",
     "FitError",
     "FitResult",
     "ForkError",
@@ -78,6 +82,7 @@ __all__ = [
     "WorkloadError",
     "__version__",
     "arrival_deltas_us",
+    "check_experiment",
     "experiment_names",
     "find_model",
     "fit",

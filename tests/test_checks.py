@@ -266,6 +266,16 @@ def test_cold_start_in_ttft() -> None:
     assert len(report.experiment.workload) == REQUESTS
 
 
+def test_cold_start_in_time_per_token_is_capped() -> None:
+    slow = np.arange(12)
+    e2e = clean().ttft[slow] + 59 * 0.015  # seconds a token; the others take about 0.008
+    report = check_experiment(damaged(slow, e2e=e2e, output_tokens=60))
+    finding = {each.name: each for each in report.findings}["cold_start"]
+    assert finding.severity == "warning"
+    assert finding.requests.tolist() == list(range(10))  # 5 % of 200
+    assert "perhaps more" in finding.message
+
+
 def test_a_slow_request_in_the_middle_is_no_cold_start() -> None:
     experiment = damaged([90], ttft=clean().ttft[90] + 0.3, e2e=clean().e2e[90] + 0.3)
     assert check_experiment(experiment).findings == ()

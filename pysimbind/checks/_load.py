@@ -51,7 +51,8 @@ def cold_start(view: View) -> Finding | None:
 
 def _cold(view: View, cap: int) -> IndexArray:
     """Return the slow requests at the start, by arrival, and those between that they delayed."""
-    first, later = view.order[:cap], view.order[cap:]
+    # a gap between them: what is still slow after the cap must not set the standard
+    first, later = view.order[:cap], view.order[2 * cap :]
     slow_tpot = _slow(view.tpot, [view.in_flight], first, later)
     slow_ttft = np.zeros_like(slow_tpot)
     config, workload = view.experiment.config, view.experiment.workload
