@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import fit
-from .arrivals import arrival_deltas_us, sequential_arrivals
+from . import fit, workloads
+from .arrivals import arrival_deltas_us, rescaled_arrivals, sequential_arrivals
 from .checks import CheckReport, Finding, check_experiment
 from .config import ServerConfig
 from .errors import (
@@ -49,6 +49,7 @@ __all__ = [
     "TERMS",
     "BatchResult",
     "CheckReport",
+    "CollectError",
     "ConfigError",
     "DataError",
     "Experiment",

@@ -522,7 +522,8 @@ def test_a_generated_workload(
 ) -> None:
     talk = "turns=uniform(1,3),think_s=1,ttft_s=0.1,tpot_s=0.01"
     options = {"arrivals": "poisson:rate=9", "prefix": "2,32", "sessions": talk, "seed": "4"}
-    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    flags = {name: f"--{name}" for name in options} | {"arrivals": "--arrival-process"}
+    words = [word for name, value in options.items() for word in (flags[name], value)]
     saved = run_another(params, tmp_path, [*ANOTHER, *words, "--max-concurrency", "3"])
     expected = generate(
         20,
@@ -571,7 +572,7 @@ def test_raw_sharegpt(params: str, tmp_path: Path) -> None:
         (["--sharegpt", "x.json"], "--sharegpt needs --tokenizer and --num-requests"),
         (["--sharegpt", "x.json", "--prefix", "2,8"], "--prefix does not go with --sharegpt"),
         (
-            [*ANOTHER, "--arrivals", "gama:3"],
+            [*ANOTHER, "--arrival-process", "gama:3"],
             "arrivals 'gama:3': unknown kind 'gama'; did you mean",
         ),
         ([*ANOTHER, "--num-requests", "0"], "num_requests must be an integer >= 1"),

@@ -15,10 +15,11 @@ from ..workloads import from_sharegpt, from_tokenised, generate, load_tokenizer
 from ..workloads.arrivals import ARRIVALS
 from ..workloads.lengths import LENGTHS
 
-# Which options belong to which source; --num-requests, --arrivals and --seed to all.
+# Which options belong to which source; --num-requests, --arrival-process and --seed to
+# all.
 _GENERATED = ("input_tokens", "output_tokens", "prefix", "sessions")
 _SHAREGPT = ("sharegpt", "tokenizer", "tokenizer_pattern", "sharegpt_output_len")
-_SHARED = ("num_requests", "arrivals", "seed")
+_SHARED = ("num_requests", "arrival_process", "seed")
 
 
 def add_workload(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,8 @@ def add_workload(parser: argparse.ArgumentParser) -> None:
     add("--tokenizer-pattern", metavar="NAME", help="of a .tiktoken file: cl100k (default), qwen")
     add("--sharegpt-output-len", type=int, metavar="N", help="outputs of N tokens instead")
     add("--tokenised", metavar="FILE", help="read the original experiment's token lists")
-    add("--arrivals", metavar="ARRIVALS", help="gamma:rate=8,burstiness=0.5 (default: at-once)")
+    # not --arrivals: that is how a measurement file is read
+    add("--arrival-process", metavar="ARRIVALS", help="gamma:rate=8,burstiness=0.5 (or at-once)")
     add("--seed", type=int, metavar="N", help="of everything drawn (default: 0)")
 
 
@@ -59,14 +61,14 @@ def read_workload(args: argparse.Namespace) -> Workload | None:
         return None
     if "tokenised" in given:
         _only(given, "--tokenised", "tokenised")
-        return from_tokenised(given.pop("tokenised"), **given)
+        return from_tokenised(given.pop("tokenised"), **_arguments(given))
     if "sharegpt" in given:
         _only(given, "--sharegpt", *_SHAREGPT)
         _needs(given, "--sharegpt", "tokenizer", "num_requests")
-        return _sharegpt(**given)
+        return _sharegpt(**_arguments(given))
     _only(given, "a generated workload", *_GENERATED)
     _needs(given, "another workload", "num_requests", "input_tokens", "output_tokens")
-    return generate(**given)
+    return generate(**_arguments(given))
 
 
 def workload_files(args: argparse.Namespace) -> list[str | None]:
@@ -87,6 +89,11 @@ def with_workload(experiment: Experiment, workload: Workload) -> Experiment:
         output_source="exact",
         trials=None,
     )
+
+
+def _arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options by the names that the functions have for them."""
+    return {"arrivals" if n == "arrival_process" else n: value for n, value in given.items()}
 
 
 def _sharegpt(
