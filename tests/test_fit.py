@@ -150,7 +150,7 @@ def test_a_composed_loss_is_what_a_fit_reports(exp1: Experiment, tmp_path: Path)
     loss = Loss.parse("relative,tpot.p90:2,e2e,soft_l1:0.05,warmup:10")
     result = fit(exp1, "lsq", loss=loss, max_evals=100)
     assert (result.loss, result.unit) == (loss.name, "rel^2")
-    with Objective(exp1, loss) as objective:
+    with Objective(exp1, loss=loss) as objective:
         assert objective(result.x) == result.fun
     assert f"loss {loss.name}," in result.report()
     assert fit(exp1, "lsq", loss=loss.name, max_evals=100) == result
@@ -165,7 +165,7 @@ def test_the_bayesian_run_begins_as_the_original_did(exp1: Experiment) -> None:
     seen: list[np.ndarray] = []
     result = fit(exp1, "bayes", max_evals=5, callback=lambda p: seen.append(p.x))
     assert (result.seed, result.bounds_name, result.fixed) == (1, "original", {})
-    with Objective(exp1) as objective:
+    with Objective(exp1, loss="original") as objective:
         first = objective.batch(exp1.trials.x[:5])
     best_so_far = np.argmin(first)
     assert result.x == pytest.approx(exp1.trials.x[best_so_far], rel=1e-12)
@@ -242,7 +242,7 @@ def test_ctrl_c_gives_the_best_so_far(exp1: Experiment, method: str) -> None:
     assert not result.success
     assert "interrupted" in result.message
     assert result.nit == 2
-    with Objective(exp1) as objective:
+    with Objective(exp1, loss="original") as objective:
         assert objective(result.x) == result.fun
 
 
@@ -299,7 +299,7 @@ def test_the_aliases_are_held_at_the_baseline_by_default(
 def test_holding_an_alias_costs_nothing(exp1: Experiment, alias: dict[str, float]) -> None:
     assert exp1.baseline is not None
     moved = {name: exp1.baseline[name] + 50 * change for name, change in alias.items()}
-    with Objective(exp1) as objective:
+    with Objective(exp1, loss="original") as objective:
         before = objective(exp1.baseline)
         after = objective({**exp1.baseline.as_dict(), **moved})
     assert after == pytest.approx(before, rel=1e-3)  # steps are truncated to whole microseconds
@@ -338,7 +338,7 @@ def test_fixed_by_names_alone_and_nothing_fixed(exp1: Experiment) -> None:
 def test_one_free_parameter_is_enough(exp1: Experiment, method: str) -> None:
     others = [name for name in NAMES if name != "intercept"]
     result = fit(exp1, method, fixed=others, max_evals=400)
-    with Objective(exp1) as objective:
+    with Objective(exp1, loss="original") as objective:
         grid = np.tile(result.x, (1001, 1))
         grid[:, NAMES.index("intercept")] = np.linspace(0, 0.01, 1001)
         assert result.fun <= objective.batch(grid).min() * 1.05
@@ -371,7 +371,7 @@ def test_a_parameter_at_its_bound_is_marked(exp1: Experiment) -> None:
     result = fit(exp1, fixed=[n for n in NAMES if n != "vllm_overhead"], max_evals=300)
     grid = np.tile(result.x, (101, 1))
     grid[:, -1] = np.linspace(result.bounds.lower[-1], result.bounds.upper[-1], 101)
-    with Objective(exp1) as objective:
+    with Objective(exp1, loss="original") as objective:
         best = int(np.argmin(objective.batch(grid)))
     assert best in (0, 100)  # by going through the whole interval, the best is at an end
     assert result.at_bound == {"vllm_overhead": "lower" if best == 0 else "upper"}

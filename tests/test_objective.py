@@ -100,14 +100,14 @@ def test_an_unknown_loss_names_the_nearest() -> None:
 def test_the_baseline_scores_what_the_reference_says(exp1: Experiment, semantics: str) -> None:
     """At this load, without chunks or preemption, they all schedule it nearly alike."""
     config = exp1.config.replace(semantics=semantics)
-    with Objective(dataclasses.replace(exp1, config=config)) as objective:
+    with Objective(dataclasses.replace(exp1, config=config), loss="original") as objective:
         assert objective(exp1.baseline) == pytest.approx(0.0040, abs=1e-4)
 
 
 def test_vector_mapping_parameters_and_batch_agree_to_the_bit(
     exp1: Experiment, candidates: np.ndarray
 ) -> None:
-    with Objective(exp1) as objective:
+    with Objective(exp1, loss="original") as objective:
         losses = objective.batch(candidates)
         assert losses.shape == (8,)
         assert len(set(losses.tolist())) == 8
@@ -119,18 +119,19 @@ def test_vector_mapping_parameters_and_batch_agree_to_the_bit(
 def test_chunks_bound_the_memory_and_change_no_bit(
     exp1: Experiment, candidates: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Objective(exp1) as objective:
+    with Objective(exp1, loss="original") as objective:
         whole = objective.batch(candidates)
     monkeypatch.setattr("pysimbind.objective._CHUNK_BYTES", 3 * 2 * 8 * exp1.num_requests)
-    with Objective(exp1) as objective:
+    with Objective(exp1, loss="original") as objective:
         sizes = []
-        run = objective._simulator.run_batch
+        simulator = objective._runs[0].simulator
+        run = simulator.run_batch
 
         def spy(rows: np.ndarray) -> object:
             sizes.append(len(rows))
             return run(rows)
 
-        monkeypatch.setattr(objective._simulator, "run_batch", spy)
+        monkeypatch.setattr(simulator, "run_batch", spy)
         chunked = objective.batch(candidates)
         assert sizes == [3, 3, 2]
         assert chunked.tolist() == whole.tolist()
@@ -143,20 +144,20 @@ def test_infeasible_candidates_score_infinity_and_are_counted_by_outcome(
     rows[1, NAMES.index("intercept")] = -0.1
     rows[2, NAMES.index("sum_decode_tokens")] = 1e300
     rows[3, NAMES.index("intercept")] = -0.1
-    with Objective(exp1) as objective:
+    with Objective(exp1, loss="original") as objective:
         assert np.isfinite(objective.batch(rows)).tolist() == [True, False, False, False]
         assert objective.infeasible == {"negative_step": 2, "non_finite": 1}
 
 
 def test_a_run_that_ends_before_its_requests_is_infeasible(exp1: Experiment) -> None:
     short = dataclasses.replace(exp1, config=exp1.config.replace(horizon_s=1.0))
-    with Objective(short) as objective:
+    with Objective(short, loss="original") as objective:
         assert objective(exp1.baseline) == math.inf
         assert objective.infeasible == {"horizon": 1}
 
 
 def test_an_empty_batch_has_no_losses(exp1: Experiment) -> None:
-    with Objective(exp1) as objective:
+    with Objective(exp1, loss="original") as objective:
         assert objective.batch(np.empty((0, len(NAMES)))).shape == (0,)
 
 
@@ -172,7 +173,10 @@ def test_an_empty_batch_has_no_losses(exp1: Experiment) -> None:
 def test_batches_that_are_no_batches_are_refused(
     exp1: Experiment, bad: object, message: str
 ) -> None:
-    with Objective(exp1) as objective, pytest.raises(ParameterError, match=message):
+    with (
+        Objective(exp1, loss="original") as objective,
+        pytest.raises(ParameterError, match=message),
+    ):
         objective.batch(bad)
 
 
@@ -180,14 +184,14 @@ def test_batches_that_are_no_batches_are_refused(
 def test_an_objective_survives_pickling(
     exp1: Experiment, candidates: np.ndarray, loss: str
 ) -> None:
-    with Objective(exp1, Loss.parse(loss)) as objective:
+    with Objective(exp1, loss=Loss.parse(loss)) as objective:
         copy = pickle.loads(pickle.dumps(objective))
         with copy:
             assert copy.batch(candidates).tolist() == objective.batch(candidates).tolist()
 
 
 def test_a_closed_objective_says_so(exp1: Experiment) -> None:
-    objective = Objective(exp1)
+    objective = Objective(exp1, loss="original")
     objective.close()
     with pytest.raises(HandleError):
         objective(exp1.baseline)
@@ -224,11 +228,11 @@ def test_derivatives_are_those_of_differences(exp1: Experiment, name: str, loss:
     assert exp1.baseline is not None
     x = FULL_SERVER if name.startswith("vllm-cpu") else exp1.baseline.vector
     simulator = Simulator(experiment.workload, experiment.config)
-    with Objective(experiment, loss) as objective, simulator:
-        value, gradient = objective.value_and_grad(x)
-        jac = objective.jac(x)
+    with Objective(experiment, loss=loss) as objective, simulator:
+        value, gradient = objective.value_and_grad(x, "exact")
+        jac = objective.jac(x, "exact")
         assert value == objective(x)
-        assert objective.gradient(x).tobytes() == gradient.tobytes()
+        assert objective.gradient(x, "exact").tobytes() == gradient.tobytes()
         middle = simulator.run(x)
         compared = 0
         for j in range(len(NAMES)):
@@ -250,7 +254,7 @@ def test_derivatives_are_those_of_differences(exp1: Experiment, name: str, loss:
 
 
 def test_aliases_have_the_same_derivatives(exp1: Experiment) -> None:
-    with Objective(exp1, "recipe") as objective:
+    with Objective(exp1) as objective:
         column = dict(zip(NAMES, objective.jac(exp1.baseline).T, strict=True))
     assert np.array_equal(column["schedule_time"], column["update_time"])
     np.testing.assert_allclose(column["schedule_time"], 1e-6 * column["intercept"], rtol=1e-12)
@@ -259,7 +263,7 @@ def test_aliases_have_the_same_derivatives(exp1: Experiment) -> None:
 def test_requests_that_failed_have_no_residuals(exp1: Experiment) -> None:
     e2e = exp1.e2e.copy()
     e2e[[3, 50]] = np.nan
-    with Objective(dataclasses.replace(exp1, e2e=e2e)) as objective:
+    with Objective(dataclasses.replace(exp1, e2e=e2e), loss="original") as objective:
         r, jac = objective.residuals(exp1.baseline), objective.jac(exp1.baseline)
         assert r.shape == (198,)
         assert jac.shape == (198, len(NAMES))
@@ -270,7 +274,7 @@ def test_requests_that_failed_have_no_residuals(exp1: Experiment) -> None:
 def test_where_the_loss_is_infinite_there_are_no_derivatives(exp1: Experiment) -> None:
     assert exp1.baseline is not None
     bad = {**exp1.baseline.as_dict(), "intercept": -0.1}
-    with Objective(exp1) as objective:
+    with Objective(exp1, loss="original") as objective:
         assert np.isposinf(objective.residuals(bad)).all()
         assert np.isnan(objective.jac(bad)).all()
         value, gradient = objective.value_and_grad(bad)
@@ -281,7 +285,7 @@ def test_where_the_loss_is_infinite_there_are_no_derivatives(exp1: Experiment) -
 
 
 def test_bad_vectors_and_kinds_are_refused(exp1: Experiment) -> None:
-    with Objective(exp1) as objective:
+    with Objective(exp1, loss="original") as objective:
         for function in (objective.residuals, objective.jac, objective.gradient):
             with pytest.raises(ParameterError, match="'num_prefills' is nan"):
                 function(np.r_[0, 0, 0, np.nan, np.zeros(15)])
@@ -295,7 +299,38 @@ def test_bad_vectors_and_kinds_are_refused(exp1: Experiment) -> None:
 def test_nothing_measured_is_nothing_to_fit_to(exp1: Experiment, which: str) -> None:
     blank = dataclasses.replace(exp1, **{which: np.full(exp1.num_requests, np.nan)})
     with pytest.raises(FitError, match=f"'exp1_30rr' has no measured {which}"):
-        Objective(blank)
+        Objective(blank, loss="original")
     other = {"ttft": "e2e", "e2e": "ttft"}[which]
-    with Objective(blank, other) as objective:
+    with Objective(blank, loss=other) as objective:
         assert 0 < objective(exp1.baseline) < 1
+
+
+def test_several_runs_are_the_weighted_mean_of_each(exp1: Experiment) -> None:
+    other = dataclasses.replace(exp1, name="shifted", e2e=exp1.e2e * 1.1)
+    x = exp1.baseline
+    with Objective(exp1) as one, Objective(other) as two:
+        losses = one(x), two(x)
+    with Objective([exp1, other], weights=[3, 1]) as joint:
+        value, gradient = joint.value_and_grad(x)
+        r, jac = joint.residuals(x), joint.jac(x)
+        assert joint(x) == pytest.approx((3 * losses[0] + losses[1]) / 4, rel=1e-12)
+        assert value == pytest.approx(joint(x), rel=1e-12)
+        assert r @ r == pytest.approx(value, rel=1e-12)
+        np.testing.assert_allclose(gradient, 2 * r @ jac)
+    with pytest.raises(FitError, match="1 weights for 2 runs"):
+        Objective([exp1, other], weights=[1])
+
+
+def test_a_model_of_terms_and_its_sensitivity(exp1: Experiment) -> None:
+    """At an intercept alone, context lengths and an overhead would still change E2E."""
+    with Objective(exp1, "extended") as objective:
+        x = dict.fromkeys(objective.model.names, 0.0) | {"intercept": 8e-3}
+        assert objective.jac(x).shape[1] == len(objective.model.names)
+        sensitivity = dict(zip(objective.model.names, objective.sensitivity(x), strict=True))
+        assert sensitivity["ctx"] > 0
+        assert sensitivity["vllm_overhead"] > 0
+
+
+def test_runs_of_one_name_are_told_apart(exp1: Experiment) -> None:
+    with Objective([exp1, exp1]) as objective:
+        assert [e.name for e in objective.experiments] == ["exp1_30rr", "exp1_30rr (2)"]

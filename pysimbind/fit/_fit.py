@@ -71,7 +71,7 @@ def fit(
     seed = _count("seed", chosen.seed if seed is None else seed, 0)
     max_time_s = _seconds(max_time_s)
     box = make_box(experiment, bounds, fixed, chosen.hold_aliases)
-    with Objective(experiment, loss) as objective:
+    with Objective(experiment, loss=loss) as objective:
         search = Search(
             objective,
             box.search,

@@ -131,7 +131,7 @@ class Search:
     @property
     def baseline(self) -> FloatArray | None:
         """The parameters [names] known before, if any."""
-        baseline = self._objective.experiment.baseline
+        baseline = self._objective.experiments[0].baseline
         return None if baseline is None else baseline.vector
 
     def batch(self, candidates: FloatArray) -> FloatArray:

@@ -18,7 +18,7 @@ def compare(objective: Objective, x: FloatArray, fun: float) -> tuple[Comparison
     The best of the experiment's earlier trials is the best by that loss; what was reported of
     it then stands in its note.
     """
-    experiment = objective.experiment
+    experiment = objective.experiments[0]
     rows = []
     if experiment.baseline is not None:
         vector = experiment.baseline.vector
@@ -37,7 +37,7 @@ def compare(objective: Objective, x: FloatArray, fun: float) -> tuple[Comparison
 
 
 def _row(objective: Objective, name: str, x: FloatArray, loss: float, note: str = "") -> Comparison:
-    experiment = objective.experiment
+    experiment = objective.experiments[0]
     with Simulator(experiment.workload, experiment.config) as simulator:
         simulated = simulator.run(x)
     return Comparison(
