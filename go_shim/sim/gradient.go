@@ -32,9 +32,9 @@ func newGradient(r *Result, old *gradient) *gradient {
 	if r.JacTTFT == nil {
 		return nil
 	}
-	g := &gradient{}
-	if old != nil {
-		g = old
+	g := old
+	if g == nil {
+		g = new(gradient)
 	}
 	o := g.renewal
 	*g = gradient{terms: r.Terms}

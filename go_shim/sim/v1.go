@@ -91,6 +91,7 @@ func newV1(w *Workload, c Config) (*v1, error) {
 		v.patience = max(v.patience, 2*(v.input[i]+v.output[i])+8)
 	}
 	v.order = arrivalOrder(v.arrival)
+	v.planned = make([]v1Planned, 0, len(v.order)+1)
 	for _, i := range v.order {
 		v.planned = append(v.planned, v1Planned{int(i), v.input[i], v.output[i], v.arrival[i]})
 	}

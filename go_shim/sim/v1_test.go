@@ -219,3 +219,28 @@ func TestV1Queue(t *testing.T) {
 		t.Errorf("queue is %v", got)
 	}
 }
+
+// TestV1LeapReusesMemory: once a simulator has run, a run allocates nothing, with derivatives or not.
+func TestV1LeapReusesMemory(t *testing.T) {
+	w, c := experimentLike(100)
+	c.Semantics, c.EnableChunkedPrefill, c.ReserveFullISL = VLLMV1, true, true
+	s, err := New(w, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, derivatives := range []bool{false, true} {
+		sc, r := newV1LeapScratch(s.v1), newResult(s.NumRequests())
+		r.Terms.Count = NumQuadratic
+		if !derivatives {
+			r.JacTTFT, r.JacE2E = nil, nil
+		}
+		exact := true
+		run := func() { exact = exact && s.v1.runLeap(&exp1Baseline, sc, r) }
+		if got := testing.AllocsPerRun(5, run); got != 0 {
+			t.Errorf("derivatives %v: %v allocations a run", derivatives, got)
+		}
+		if !exact {
+			t.Error("the plain leap engine gave up")
+		}
+	}
+}
