@@ -18,7 +18,7 @@ func TestTermsOfCandidates(t *testing.T) {
 		{Count: NumTerms + 1}, {Count: -1},
 		{Count: 1, Index: []int32{NumTerms}}, {Count: 1, Index: []int32{-1}}, {Count: 2, Index: []int32{4, 4}},
 	} {
-		if err := (&Simulator{}).RunBatch(1, &Candidates{Terms: bad}, Auto, 1); !errors.Is(err, ErrParams) {
+		if _, err := NewTerms(bad.Count, bad.Index); !errors.Is(err, ErrParams) {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
