@@ -10,17 +10,23 @@ import (
 
 var errHandle = errors.New("no such simulator")
 
+// opened is a simulator and the terms of the candidates that it is given.
+type opened struct {
+	*sim.Simulator
+	terms sim.Terms
+}
+
 // registry maps handles to simulators. Handles count up and are never used twice, so a closed or
 // invented one is always found out.
 type registry struct {
 	mu   sync.RWMutex
 	last uint64
-	sims map[uint64]*sim.Simulator
+	sims map[uint64]*opened
 }
 
-var open = registry{sims: make(map[uint64]*sim.Simulator)}
+var open = registry{sims: make(map[uint64]*opened)}
 
-func (r *registry) add(s *sim.Simulator) uint64 {
+func (r *registry) add(s *opened) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last++
@@ -28,7 +34,7 @@ func (r *registry) add(s *sim.Simulator) uint64 {
 	return r.last
 }
 
-func (r *registry) get(handle uint64) (*sim.Simulator, error) {
+func (r *registry) get(handle uint64) (*opened, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	s, found := r.sims[handle]

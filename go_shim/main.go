@@ -47,40 +47,45 @@ func psb_abi_version() C.int32_t { return C.PSB_ABI_VERSION }
 func psb_open_handles() C.int64_t { return C.int64_t(open.count()) }
 
 //export psb_open
-func psb_open(w *C.psb_workload, c *C.psb_config, handle *C.uint64_t, text *C.char, size C.int64_t) (code C.int32_t) {
+func psb_open(w *C.psb_workload, c *C.psb_config, num_terms C.int64_t, terms *C.int32_t,
+	handle *C.uint64_t, text *C.char, size C.int64_t,
+) (code C.int32_t) {
 	defer recoverInto(&code, text, size)
-	if w == nil || c == nil || handle == nil {
+	if w == nil || c == nil || handle == nil || num_terms < 0 {
 		return report(errNull, text, size)
+	}
+	model, err := sim.NewTerms(int(num_terms), optional((*int32)(terms), int(num_terms)))
+	if err != nil {
+		return report(err, text, size)
 	}
 	s, err := sim.New(goWorkload(w), goConfig(c))
 	if err != nil {
 		return report(err, text, size)
 	}
-	*handle = C.uint64_t(open.add(s))
+	*handle = C.uint64_t(open.add(&opened{s, model}))
 	return C.PSB_OK
 }
 
 //export psb_run
-func psb_run(handle C.uint64_t, num_terms C.int64_t, terms *C.int32_t, n C.int64_t, coeffs, overheads *C.double,
-	engine, workers C.int32_t, out *C.psb_output, text *C.char, size C.int64_t,
+func psb_run(handle C.uint64_t, n C.int64_t, coeffs, overheads *C.double, engine, workers C.int32_t,
+	out *C.psb_output, text *C.char, size C.int64_t,
 ) (code C.int32_t) {
 	defer recoverInto(&code, text, size)
 	s, err := open.get(uint64(handle))
 	if err != nil {
 		return report(err, text, size)
 	}
-	if n < 0 || num_terms < 0 || coeffs == nil || overheads == nil || out == nil ||
+	if n < 0 || coeffs == nil || overheads == nil || out == nil ||
 		out.ttft == nil || out.e2e == nil || out.summary == nil ||
 		(out.jac_ttft == nil) != (out.jac_e2e == nil) {
 		return report(errNull, text, size)
 	}
 	rows := int(n)
 	cells := rows * s.NumRequests()
-	model := goTerms(num_terms, terms)
-	params := model.Count + sim.NumOverheads
+	params := s.terms.Count + sim.NumOverheads
 	err = s.RunBatch(rows, &sim.Candidates{
-		Terms:     model,
-		Coeffs:    floats(coeffs, rows*model.Count),
+		Terms:     s.terms,
+		Coeffs:    floats(coeffs, rows*s.terms.Count),
 		Overheads: floats(overheads, rows*sim.NumOverheads),
 		TTFT:      floats(out.ttft, cells),
 		E2E:       floats(out.e2e, cells),
@@ -98,20 +103,19 @@ func psb_run(handle C.uint64_t, num_terms C.int64_t, terms *C.int32_t, n C.int64
 }
 
 //export psb_trace
-func psb_trace(handle C.uint64_t, num_terms C.int64_t, terms *C.int32_t, coeffs, overheads *C.double,
-	out *C.psb_trace_output, text *C.char, size C.int64_t,
+func psb_trace(handle C.uint64_t, coeffs, overheads *C.double, out *C.psb_trace_output,
+	text *C.char, size C.int64_t,
 ) (code C.int32_t) {
 	defer recoverInto(&code, text, size)
 	s, err := open.get(uint64(handle))
 	if err != nil {
 		return report(err, text, size)
 	}
-	if num_terms < 0 || coeffs == nil || overheads == nil || out == nil || out.step_capacity < 0 || out.entry_capacity < 0 ||
+	if coeffs == nil || overheads == nil || out == nil || out.step_capacity < 0 || out.entry_capacity < 0 ||
 		out.times == nil || out.counts == nil || out.entries == nil || out.scheduled == nil {
 		return report(errNull, text, size)
 	}
-	model := goTerms(num_terms, terms)
-	trace, err := s.Trace(&model, floats(coeffs, model.Count), floats(overheads, sim.NumOverheads))
+	trace, err := s.Trace(&s.terms, floats(coeffs, s.terms.Count), floats(overheads, sim.NumOverheads))
 	if err != nil {
 		return report(err, text, size)
 	}
@@ -162,10 +166,6 @@ func goConfig(c *C.psb_config) sim.Config {
 		Watermark:                 float64(c.watermark),
 		AsyncScheduling:           c.async_scheduling != 0,
 	}
-}
-
-func goTerms(n C.int64_t, index *C.int32_t) sim.Terms {
-	return sim.Terms{Count: int(n), Index: optional((*int32)(index), int(n))}
 }
 
 func floats(p *C.double, n int) []float64 { return unsafe.Slice((*float64)(p), n) }

@@ -130,21 +130,19 @@ int32_t psb_abi_version(void);
 /* Number of handles that are open in this process. */
 int64_t psb_open_handles(void);
 
-/* Copies workload and config in; *handle is never reused. */
-int32_t psb_open(psb_workload *workload, psb_config *config, uint64_t *handle,
-                 char *error, int64_t error_size);
+/* Copies workload, config and the numbers of the model's terms in, which are the first num_terms
+ * where terms is NULL; *handle is never reused. */
+int32_t psb_open(psb_workload *workload, psb_config *config, int64_t num_terms, int32_t *terms,
+                 uint64_t *handle, char *error, int64_t error_size);
 
-/* Simulates n candidates of a model of num_terms terms, coeffs [n, num_terms] in seconds and
- * overheads [n, 4] in microseconds, on at most workers threads (0: one per processor). terms has the
- * number of each term; NULL: they are the first num_terms. */
-int32_t psb_run(uint64_t handle, int64_t num_terms, int32_t *terms,
-                int64_t n, double *coeffs, double *overheads,
+/* Simulates n candidates, coeffs [n, num_terms] in seconds and overheads [n, 4] in microseconds, on
+ * at most workers threads (0: one per processor). */
+int32_t psb_run(uint64_t handle, int64_t n, double *coeffs, double *overheads,
                 int32_t engine, int32_t workers, psb_output *output,
                 char *error, int64_t error_size);
 
 /* Simulates one candidate by the reference engine and writes what each step did. */
-int32_t psb_trace(uint64_t handle, int64_t num_terms, int32_t *terms,
-                  double *coeffs, double *overheads, psb_trace_output *output,
+int32_t psb_trace(uint64_t handle, double *coeffs, double *overheads, psb_trace_output *output,
                   char *error, int64_t error_size);
 
 int32_t psb_close(uint64_t handle, char *error, int64_t error_size);

@@ -154,12 +154,15 @@ class Handle:
         )
         handle, text = ffi.new("uint64_t *"), library.text()
         c_config = ffi.new("psb_config *", _config_fields(config))
-        library.check(library.lib.psb_open(c_workload, c_config, handle, text, _TEXT_SIZE), text)
+        in_order = model.numbers == tuple(range(len(model.terms)))
+        terms = ffi.NULL if in_order else ffi.new("int32_t[]", model.numbers)
+        code = library.lib.psb_open(
+            c_workload, c_config, len(model.terms), terms, handle, text, _TEXT_SIZE
+        )
+        library.check(code, text)
         self._library = library
         self._run = library.lib.psb_run
-        self._num_terms, numbers = len(model.terms), model.numbers
-        in_order = numbers == tuple(range(self._num_terms))
-        self._terms = ffi.NULL if in_order else ffi.new("int32_t[]", numbers)
+        self._num_terms = len(model.terms)
         self._requests = workload.num_requests
         self._local = threading.local()
         self._number = int(handle[0])
@@ -191,8 +194,6 @@ class Handle:
         output.summary = ffi.from_buffer("int64_t[]", summary)
         code = self._run(
             self._number,
-            self._num_terms,
-            self._terms,
             summary.shape[0],
             ffi.from_buffer("double[]", coeffs),
             ffi.from_buffer("double[]", overheads),
@@ -259,8 +260,6 @@ class Handle:
         from_buffer = buffers.from_buffer
         code = self._run(
             self._number,
-            self._num_terms,
-            self._terms,
             1,
             from_buffer("double[]", coeffs),
             from_buffer("double[]", overheads),
@@ -294,9 +293,7 @@ class Handle:
             output.counts = ffi.from_buffer("int64_t[]", raw.counts)
             output.entries = ffi.from_buffer("int64_t[]", raw.entries)
             output.scheduled = ffi.from_buffer("double[]", raw.scheduled)
-            code = lib.psb_trace(
-                self._number, self._num_terms, self._terms, c, o, output, text, _TEXT_SIZE
-            )
+            code = lib.psb_trace(self._number, c, o, output, text, _TEXT_SIZE)
             library.check(code, text)
             if output.num_steps <= steps and output.num_entries <= entries:
                 return raw

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pysimbind import Outcome, ServerConfig, SimResult, Simulator, Workload, load_experiment
+from pysimbind import (
+    MODELS,
+    OVERHEADS,
+    TERMS,
+    Outcome,
+    ServerConfig,
+    SimResult,
+    Simulator,
+    StepModel,
+    Workload,
+    find_model,
+    load_experiment,
+)
 
 from .conftest import configs, workloads
 
@@ -30,11 +42,31 @@ candidates = st.one_of(
 )
 
 
-def check(workload: Workload, config: ServerConfig, vectors: list[np.ndarray]) -> None:
+# Of the order that terms have on servers, absent, or negative.
+SCALES = {"intercept": 1e-3, "attn": 1e-7, "mixed": 1e-3, "hinge": 1e-4, "num_prefills": 1e-3}
+
+
+@st.composite
+def models(draw: st.DrawFn) -> tuple[StepModel, list[np.ndarray]]:
+    """Draw a list of terms, and candidates of it."""
+    terms = draw(st.lists(st.sampled_from([t.name for t in TERMS]), min_size=1, unique=True))
+    model = find_model(draw(st.sampled_from([terms, "small", "extended"])))
+    units = np.array([SCALES.get(name, 1e-5) for name in model.terms] + [500.0] * len(OVERHEADS))
+    factors = st.sampled_from([0, 0.5, 1, 2.7, -0.1])
+    row = st.lists(factors, min_size=units.size, max_size=units.size)
+    return model, [units * np.array(draw(row)) for _ in range(2)]
+
+
+def check(
+    workload: Workload,
+    config: ServerConfig,
+    vectors: list[np.ndarray],
+    model: StepModel = MODELS["quadratic15"],
+) -> None:
     """Same latencies, counts and derivatives to the last bit, whatever "auto" chooses."""
     with (
-        Simulator(workload, config) as auto,
-        Simulator(workload, config, engine="reference") as reference,
+        Simulator(workload, config, model) as auto,
+        Simulator(workload, config, model, engine="reference") as reference,
     ):
         got, want = auto.run_batch(vectors), reference.run_batch(vectors)
         jacobians = [
@@ -70,6 +102,14 @@ def test_engines_agree(semantics: str, data: st.DataObject) -> None:
     workload = data.draw(workloads(closed=closed))
     config = data.draw(configs(semantics))
     check(workload, config, data.draw(st.lists(candidates, min_size=1, max_size=3)))
+
+
+@pytest.mark.parametrize("semantics", ["blis-2025-07", "vllm-v1", "vllm-v1-0.9.1"])
+@given(data=st.data())
+def test_engines_agree_on_any_model(semantics: str, data: st.DataObject) -> None:
+    workload = data.draw(workloads(closed=semantics != "blis-2025-07"))
+    model, vectors = data.draw(models())
+    check(workload, data.draw(configs(semantics)), vectors, model)
 
 
 @given(data=st.data())

@@ -7,12 +7,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pysimbind import NAMES, InputError, ServerConfig, Simulator, Workload, load_experiment
+from pysimbind import (
+    NAMES,
+    TERMS,
+    InputError,
+    ServerConfig,
+    Simulator,
+    StepModel,
+    Workload,
+    find_model,
+    load_experiment,
+)
 
 from .conftest import configs, workloads
 
 BASELINE = load_experiment("exp1_30rr").baseline
 assert BASELINE is not None
+CONFIGS = [
+    ServerConfig(max_num_batched_tokens=512),
+    ServerConfig(max_num_batched_tokens=512, async_scheduling=True),
+    ServerConfig(max_num_seqs=12, num_gpu_blocks=250, block_size=8),
+    ServerConfig(semantics="vllm-v1-0.9.1", long_prefill_token_threshold=200),
+]
 SHIFT = 1e-7  # seconds by which a difference may move the latencies
 
 
@@ -58,6 +74,83 @@ def test_every_mode(data: st.DataObject) -> None:
     x = np.abs(BASELINE.vector) * np.array(scale)
     with Simulator(workload, config) as simulator:
         compare(simulator, x, [data.draw(st.integers(0, len(NAMES) - 1))])
+
+
+# A server's, in seconds: every term counts.
+EVERY = {
+    "intercept": 5e-3,
+    "sum_decode_tokens": 3e-5,
+    "sum_prefill_tokens": 1e-5,
+    "num_prefills": 1e-3,
+    "ctx": 2e-7,
+    "attn": 1e-8,
+    "hinge": 1e-5,
+    "mixed": 2e-3,
+    "out": 3e-5,
+    "prompt": 1e-6,
+}
+
+
+def every_term() -> tuple[StepModel, np.ndarray]:
+    model = find_model([term.name for term in TERMS])
+    coeffs = [EVERY.get(name, 1e-9) for name in model.terms]
+    return model, np.array([*coeffs, 500.0, 80.0, 1000.0, 6000.0])
+
+
+@pytest.mark.parametrize("concurrency", [None, 16])
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
+def test_every_term(config: ServerConfig, concurrency: int | None) -> None:
+    """All 25 columns against differences: no order changes for so small ones, or hardly any."""
+    model, x = every_term()
+    rng = np.random.default_rng(3)
+    arrivals = np.cumsum(rng.exponential(0.02, 60))
+    ids = [rng.integers(0, 2, n) for n in rng.integers(20, 700, 60)]
+    workload = Workload(
+        arrivals,
+        [each.size for each in ids],
+        rng.integers(1, 80, 60),
+        prompt_token_ids=ids,
+        max_concurrency=concurrency,
+    )
+    with Simulator(workload, config, model) as simulator:
+        assert simulator.run(x).outcome == 0
+        assert compare(simulator, x, range(x.size)) >= x.size - 5
+
+
+@given(data=st.data())
+def test_every_term_in_every_mode(data: st.DataObject) -> None:
+    model, x = every_term()
+    workload = data.draw(workloads(closed=True))
+    config = data.draw(configs(data.draw(st.sampled_from(["vllm-v1", "vllm-v1-0.9.1"]))))
+    scale = data.draw(st.lists(st.floats(0.3, 3), min_size=x.size, max_size=x.size))
+    with Simulator(workload, config, model) as simulator:
+        compare(simulator, x * np.array(scale), [data.draw(st.integers(0, x.size - 1))])
+
+
+def test_contexts_by_hand() -> None:
+    """A prompt of 10, then three tokens after 10, 11 and 12: 33 in all; out and prompt as such."""
+    workload = Workload([0.0], [10], [4])
+    x = [0.01, 1e-4, 1e-4, 1e-4, 0, 0, 0, 0]
+    with Simulator(workload, ServerConfig(), "1,ctx,out,prompt") as simulator:
+        for kind in ("exact", "renewal"):
+            ttft_jac, e2e_jac = simulator.run_jacobian(x, kind)
+            assert ttft_jac[0, :4].tolist() == [1, 0, 1, 10]
+            assert e2e_jac[0, :4].tolist() == [4, 33, 4, 10]
+
+
+def test_renewal_within_growing_steps() -> None:
+    """The clock's derivative is interpolated within the step of the arrival, not over the stretch.
+
+    One request with steps of 10 ms + 1 ms a token of context: after the prefill (10 ms), steps
+    begin at 10, 30 and 51 ms, with contexts of 10, 11 and 12. A second one, sent at 40 ms, waits
+    for the last 11 of the second one's 21 ms, and is in the third.
+    """
+    workload = Workload([0.0, 0.040], [10, 10], [40, 1])
+    with Simulator(workload, ServerConfig(), "1,ctx") as simulator:
+        ttft_jac, _ = simulator.run_jacobian([0.01, 0.001, 0, 0, 0, 0], "renewal")
+        exact, _ = simulator.run_jacobian([0.01, 0.001, 0, 0, 0, 0], "exact")
+    assert exact[1, :2].tolist() == [1 + 2 + 1, 10 + 11 + 12]
+    np.testing.assert_allclose(ttft_jac[1, :2], [11 / 21 + 1, 11 * 11 / 21 + 12])
 
 
 def test_closed_loop_by_hand() -> None:

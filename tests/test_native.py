@@ -67,12 +67,10 @@ def test_null_pointers_are_errors() -> None:
     """A caller that passes NULL gets a code, not a crash."""
     library = native._load()
     text, null = library.text(), library.ffi.NULL
-    assert library.lib.psb_open(null, null, null, text, 512) == library.lib.PSB_BAD_INPUT
+    assert library.lib.psb_open(null, null, 1, null, null, text, 512) == library.lib.PSB_BAD_INPUT
     assert b"NULL" in library.ffi.string(text)
     with Simulator() as simulator:
-        code = library.lib.psb_run(
-            simulator._handle._number, 1, null, 1, null, null, 0, 1, null, null, 0
-        )
+        code = library.lib.psb_run(simulator._handle._number, 1, null, null, 0, 1, null, null, 0)
     assert code == library.lib.PSB_BAD_INPUT
 
 

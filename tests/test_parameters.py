@@ -84,6 +84,51 @@ def test_parameters_survive_pickle_and_repr() -> None:
     assert eval(repr(BOX), {"Space": Space}) == BOX
 
 
+def test_parameters_of_another_model() -> None:
+    """Names, shapes, equality, pickles and errors follow the model."""
+    vector = np.arange(8.0)
+    p = Parameters.from_vector(vector, "small")
+    assert p == Parameters(vector[:4], vector[4:], "1,D,P,out")
+    assert p == Parameters.from_mapping(p.as_dict(), "small") == Parameters.of(vector, "small")
+    assert list(p.as_dict()) == list(p.model.names)
+    assert (p["out"], p["vllm_overhead"], p.model.name) == (3, 7, "small")
+    same_numbers = Parameters.from_vector(vector, "D,P,1,out")
+    assert p != same_numbers
+    assert len({p, same_numbers, Parameters.of(p, "small")}) == 2
+    for each in (p, same_numbers):
+        assert pickle.loads(pickle.dumps(each)) == each
+        assert eval(repr(each), {"Parameters": Parameters}) == each
+    assert as_overheads(p).tolist() == [4, 5, 6, 7]
+    with pytest.raises(ParameterError, match="of the model small, expected those of quadratic15"):
+        Parameters.of(p)
+    with pytest.raises(ParameterError, match="of the model small, expected those of quadratic15"):
+        as_coeffs(p)
+    with pytest.raises(ParameterError, match=r"shape \(8,\), got \(19,\)"):
+        Parameters.from_vector(np.zeros(19), "small")
+    with pytest.raises(ParameterError, match="unknown parameter 'num_prefills'"):
+        p["num_prefills"]
+
+
+def test_boxes_of_another_model(tmp_path: Path) -> None:
+    box = Space(np.zeros(5), np.ones(5), "ctx")
+    assert box.names == ("ctx", *OVERHEADS) == box.model.names
+    assert box == Space.from_mapping(box.as_dict(), "ctx") != Space(np.zeros(5), np.ones(5), "out")
+    assert pickle.loads(pickle.dumps(box)) == box
+    assert eval(repr(box), {"Space": Space}) == box
+    assert box.at_bound(np.array([1, 0.5, 0.5, 0.5, 0])) == {
+        "ctx": "upper",
+        "vllm_overhead": "lower",
+    }
+    assert box.contains(np.full((2, 5), 0.5)).tolist() == [True, True]
+    path = tmp_path / "bounds.json"
+    path.write_text(json.dumps(box.as_dict()))
+    assert Space.load(path, "ctx") == box
+    with pytest.raises(ParameterError, match="5 values along the last axis"):
+        box.contains(np.zeros(19))
+    with pytest.raises(ParameterError, match="unknown parameter 'ctx'"):
+        Space.load(path)
+
+
 def test_parameters_cannot_change() -> None:
     vector = np.concatenate((C, O))
     p = Parameters.from_vector(vector)

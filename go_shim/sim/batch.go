@@ -44,9 +44,6 @@ const (
 
 // RunBatch simulates n candidates on at most workers goroutines (0: one per processor).
 func (s *Simulator) RunBatch(n int, c *Candidates, engine Engine, workers int) error {
-	if err := c.Terms.validate(); err != nil {
-		return err
-	}
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}

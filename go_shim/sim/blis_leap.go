@@ -146,7 +146,9 @@ func (run *blisLeap) busyPeriod() bool {
 // arrive puts the next arrival into the queue.
 func (run *blisLeap) arrive() {
 	run.r.setBusyPeriod(run.arrived, run.busy)
-	run.grad.arriveBLIS(run.arrived, run.arrival[run.arrived], run.now, run.period)
+	if run.grad != nil {
+		run.grad.arriveBLIS(run.arrived, run.arrival[run.arrived], run.now, run.period)
+	}
 	run.arrived++
 }
 
@@ -195,11 +197,15 @@ func (run *blisLeap) prefillStep() bool {
 		ttft := run.latency(i, 1, tokenTick)
 		run.r.TTFT[i] = ttft
 		run.r.setFirstStep(i, run.steps)
-		run.differentiate(run.r.JacTTFT, i, 1)
+		if run.grad != nil {
+			run.differentiate(run.r.JacTTFT, i, 1)
+		}
 		if run.output[i] <= 1 {
 			run.r.E2E[i] = ttft
 			run.r.setLastStep(i, run.steps)
-			run.differentiate(run.r.JacE2E, i, 1)
+			if run.grad != nil {
+				run.differentiate(run.r.JacE2E, i, 1)
+			}
 			run.running--
 			leaving += run.kv.held(run.input[i])
 			continue
@@ -267,7 +273,9 @@ func (run *blisLeap) executed(k, ticks, tokenTick int64) {
 		i := run.finishing.pop()
 		run.r.E2E[i] = run.latency(i, run.output[i], tokenTick)
 		run.r.setLastStep(i, last)
-		run.differentiate(run.r.JacE2E, i, run.output[i])
+		if run.grad != nil {
+			run.differentiate(run.r.JacE2E, i, run.output[i])
+		}
 		run.kv.leave(run.input[i] + run.output[i] - 1 - last) // as it joined
 		run.running--
 	}
@@ -276,9 +284,7 @@ func (run *blisLeap) executed(k, ticks, tokenTick int64) {
 // differentiate writes the derivatives of the latency of request i, whose so many tokens the step
 // before has made.
 func (run *blisLeap) differentiate(rows []float64, i int, tokens int64) {
-	if run.grad != nil {
-		run.grad.write(rows, i, tokens, run.input[i], run.grad.origin(i, nil))
-	}
+	run.grad.write(rows, i, tokens, run.input[i], run.grad.origin(i, nil))
 }
 
 // latency of request i in seconds, when it has so many tokens.

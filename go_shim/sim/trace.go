@@ -45,9 +45,6 @@ type Trace struct {
 
 // Trace simulates one candidate by the reference engine and records its steps.
 func (s *Simulator) Trace(terms *Terms, coeffs, overheads []float64) (*Trace, error) {
-	if err := terms.validate(); err != nil {
-		return nil, err
-	}
 	var p Params
 	terms.scatter(&p, coeffs, overheads)
 	n := s.NumRequests()

@@ -1,6 +1,9 @@
 package sim
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Semantics selects the scheduler that a simulation follows.
 type Semantics int
@@ -112,26 +115,27 @@ type Params struct {
 	Overheads [NumOverheads]float64
 }
 
-// Terms lists what a model consists of.
+// Terms lists what a model consists of. NewTerms makes one of what has not been checked.
 type Terms struct {
 	Count int
 	Index []int32 // the number of each term; nil: the first Count in order
 }
 
-// validate allows each term once.
-func (t *Terms) validate() error {
-	if t.Count < 0 || t.Count > NumTerms {
-		return fmt.Errorf("%w: %d terms, there are %d", ErrParams, t.Count, NumTerms)
+// NewTerms takes the numbers of a model's terms, each of which may occur once, or nil for the first
+// count. It keeps no reference to them.
+func NewTerms(count int, index []int32) (Terms, error) {
+	if count < 0 || count > NumTerms {
+		return Terms{}, fmt.Errorf("%w: %d terms, there are %d", ErrParams, count, NumTerms)
 	}
 	var seen [NumTerms]bool
-	for j, term := range t.Index {
+	for j, term := range index {
 		if term < 0 || term >= NumTerms || seen[term] {
-			return fmt.Errorf("%w: term %d of the model is number %d, expected 0 to %d, each once",
+			return Terms{}, fmt.Errorf("%w: term %d of the model is number %d, expected 0 to %d, each once",
 				ErrParams, j, term, NumTerms-1)
 		}
 		seen[term] = true
 	}
-	return nil
+	return Terms{count, slices.Clone(index)}, nil
 }
 
 // scatter makes a candidate of the coefficients of these terms.
