@@ -25,7 +25,7 @@ from .workload import Workload
 ENGINES = {"auto": 0, "reference": 1, "leap": 2}
 _SEMANTICS = {"blis-2025-07": 0, "vllm-v1": 1, "vllm-v1-0.9.1": 2}
 JACOBIANS = {"exact": 0, "renewal": 1}
-_ABI_VERSION = 4
+_ABI_VERSION = 5
 _TEXT_SIZE = 512
 _KEPT_REQUESTS = 4096  # threads keep result buffers of handles with so many requests at most
 
@@ -180,8 +180,9 @@ class Handle:
         summary: npt.NDArray[np.int64],
         engine: int,
         workers: int,
+        phase_s: npt.NDArray[np.float64] | None,
     ) -> None:
-        """Simulate the candidates coeffs [N, terms], overheads [N, 4].
+        """Simulate the candidates coeffs [N, terms], overheads [N, 4], phase_s [N].
 
         Fills latency [2, N, R] (TTFT, then E2E; seconds) and summary [N, columns]. All arrays must
         be C-contiguous and of these dtypes.
@@ -197,6 +198,7 @@ class Handle:
             summary.shape[0],
             ffi.from_buffer("double[]", coeffs),
             ffi.from_buffer("double[]", overheads),
+            ffi.NULL if phase_s is None else ffi.from_buffer("double[]", phase_s),
             engine,
             workers,
             output,
@@ -263,6 +265,7 @@ class Handle:
             1,
             from_buffer("double[]", coeffs),
             from_buffer("double[]", overheads),
+            buffers.no_phase,
             engine,
             1,
             buffers.output,
@@ -305,6 +308,7 @@ class _Buffers:
     def __init__(self, library: _Library, requests: int) -> None:
         ffi, lib = library.ffi, library.lib
         self.from_buffer = ffi.from_buffer
+        self.no_phase = ffi.NULL
         self.block = np.empty(3 * requests + lib.PSB_SUMMARY_COLUMNS)
         self.detail = np.empty((lib.PSB_DETAIL_ROWS, requests), np.int32)
         self.text = ffi.new("char[]", _TEXT_SIZE)

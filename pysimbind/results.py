@@ -127,6 +127,12 @@ class SimResult:
         """How often the server had begun to be busy when each request was sent [R]."""
         return self._count(6)
 
+    def with_latencies(self, ttft: FloatArray, e2e: FloatArray) -> SimResult:
+        """Return the same result with other TTFTs [R] and E2Es [R], in seconds."""
+        block = self._block.copy()
+        block[: 2 * ttft.size] = np.concatenate([ttft, e2e])
+        return SimResult(block, self._detail, self.trace)
+
     def order_changes(self, other: SimResult) -> int:
         """Count the requests whose place in the order of events differs between two runs.
 

@@ -105,11 +105,25 @@ class Simulator:
         )
         return Jacobian(SimResult(block, detail), jacobian[0], jacobian[1], self.model.names)
 
-    def run_batch(self, params: npt.ArrayLike, *, workers: int = 0) -> BatchResult:
-        """Simulate N candidates, [N, names], on ``workers`` threads (0: one a processor)."""
+    def run_batch(
+        self, params: npt.ArrayLike, *, workers: int = 0, phase_s: npt.ArrayLike | None = None
+    ) -> BatchResult:
+        """Simulate N candidates, [N, names], on ``workers`` threads (0: one a processor).
+
+        ``phase_s`` [N] or a scalar, seconds >= 0: how long the first step waits, as if the server
+        had been in the midst of another when the first request came. Raises as ``run``, naming the
+        candidate's row, and ``InputError`` for phases that are none, or under ``blis-2025-07``.
+        """
         matrix = _matrix(params, self.model.names, "parameters")
         split = len(self.model.terms)
-        return self._run_rows(matrix[:, :split], matrix[:, split:], workers)
+        return self._run_rows(matrix[:, :split], matrix[:, split:], workers, phase_s)
+
+    def vector(self, params: ParamsLike) -> npt.NDArray[np.float64]:
+        """Return parameters as ``run`` takes them as one array, in the order of the model's names.
+
+        Raises ``ParameterError`` as ``run`` does.
+        """
+        return Parameters.of(params, self.model).vector
 
     def close(self) -> None:
         """Free what the simulator holds; running it afterwards raises ``HandleError``."""
@@ -164,17 +178,39 @@ class Simulator:
         return self._run_rows(c, o, workers)
 
     def _run_rows(
-        self, coeffs: npt.NDArray[np.float64], overheads: npt.NDArray[np.float64], workers: int
+        self,
+        coeffs: npt.NDArray[np.float64],
+        overheads: npt.NDArray[np.float64],
+        workers: int,
+        phase_s: npt.ArrayLike | None = None,
     ) -> BatchResult:
         """Simulate candidates that have been checked."""
         c, o = np.ascontiguousarray(coeffs), np.ascontiguousarray(overheads)
         if workers < 0:
             raise InputError(f"workers is {workers}: expected 0 (one a processor) or more")
         rows = c.shape[0]
+        phases = None if phase_s is None else self._phases(phase_s, rows)
         latency = np.empty((2, rows, self.workload.num_requests))
         summary = np.empty((rows, len(SUMMARY)), np.int64)
-        self._handle.run(c, o, latency, summary, self._engine, workers)
+        self._handle.run(c, o, latency, summary, self._engine, workers, phases)
         return BatchResult(latency, summary)
+
+    def _phases(self, phase_s: npt.ArrayLike, rows: int) -> npt.NDArray[np.float64]:
+        if self.config.semantics == "blis-2025-07":
+            raise InputError(
+                "phase_s: blis-2025-07 starts its first step when the first request arrives, in "
+                "whole microseconds: leave it out, or use vllm-v1"
+            )
+        try:
+            phases = np.array(np.broadcast_to(np.asarray(phase_s, np.float64), (rows,)))
+        except (TypeError, ValueError):
+            raise InputError(
+                f"phase_s must be a number of seconds for each of {rows} rows"
+            ) from None
+        bad = np.flatnonzero(~(np.isfinite(phases) & (phases >= 0)))
+        if bad.size:
+            raise InputError(f"phase_s of row {bad[0]} is {phases[bad[0]]}: expected seconds >= 0")
+        return phases
 
 
 def simulate(

@@ -70,7 +70,9 @@ def test_null_pointers_are_errors() -> None:
     assert library.lib.psb_open(null, null, 1, null, null, text, 512) == library.lib.PSB_BAD_INPUT
     assert b"NULL" in library.ffi.string(text)
     with Simulator() as simulator:
-        code = library.lib.psb_run(simulator._handle._number, 1, null, null, 0, 1, null, null, 0)
+        code = library.lib.psb_run(
+            simulator._handle._number, 1, null, null, null, 0, 1, null, null, 0
+        )
     assert code == library.lib.PSB_BAD_INPUT
 
 
@@ -158,5 +160,5 @@ def test_missing_and_broken_libraries(tmp_path, monkeypatch: pytest.MonkeyPatch)
 def test_another_abi_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A library left over from another version says so."""
     monkeypatch.setattr(native, "_ABI_VERSION", 999)
-    with pytest.raises(LibraryError, match="ABI version 4, not 999"):
+    with pytest.raises(LibraryError, match=r"ABI version \d+, not 999"):
         native._Library()

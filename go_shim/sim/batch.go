@@ -12,6 +12,7 @@ type Candidates struct {
 	Terms     Terms     // of Coeffs and the Jacobians
 	Coeffs    []float64 // [n, Terms.Count]
 	Overheads []float64 // [n, NumOverheads]
+	PhaseS    []float64 // [n] as Params.PhaseUS, in seconds, or nil
 	TTFT, E2E []float64 // [n, R]
 	Summary   []int64   // [n, SummaryColumns]
 	Detail    []int32   // [n, DetailRows, R], or nil
@@ -123,6 +124,9 @@ func (s *Simulator) runRow(i int, c *Candidates, engine Engine) error {
 	n := s.NumRequests()
 	var p Params
 	c.Terms.scatter(&p, row(c.Coeffs, i, c.Terms.Count), row(c.Overheads, i, NumOverheads))
+	if c.PhaseS != nil {
+		p.PhaseUS = c.PhaseS[i] * microsPerSecond
+	}
 	r := c.result(i, n)
 	r.NoPeak = c.Detail == nil
 	if err := s.Run(&p, engine, &r); err != nil {

@@ -127,7 +127,7 @@ func TestGoldenBLIS(t *testing.T) {
 			}
 			for _, engine := range []Engine{Reference, Auto} {
 				r := newResult(s.NumRequests())
-				if err := s.Run(&Params{g.Coeffs, g.Overheads}, engine, r); err != nil {
+				if err := s.Run(&Params{Coeffs: g.Coeffs, Overheads: g.Overheads}, engine, r); err != nil {
 					t.Fatal(err)
 				}
 				if r.Engine == Leap {

@@ -83,12 +83,12 @@ func randomConfig(rng *rand.Rand) Config {
 
 // exp1Baseline is the original experiment's regression, as DESIGN section 4 quotes it.
 var exp1Baseline = Params{
-	[NumTerms]float64{
+	Coeffs: [NumTerms]float64{
 		3.38283913e-05, 9.82346868e-06, -3.11237143e-06, 1.50291993e-03, 4.24173346e-08, -1.06897441e-07,
 		1.92844617e-07, 2.60430816e-05, -7.72212201e-09, 2.67059068e-08, 7.20303280e-06, -1.06904337e-08,
 		-1.05254706e-05, -9.19828725e-04, 0.005708624032334771,
 	},
-	[NumOverheads]float64{544, 80, 1000, 6000},
+	Overheads: [NumOverheads]float64{544, 80, 1000, 6000},
 }
 
 func randomParams(rng *rand.Rand) *Params {

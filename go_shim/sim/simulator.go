@@ -82,6 +82,9 @@ func (s *Simulator) Run(p *Params, engine Engine, r *Result) error {
 	if s.v1 != nil {
 		return s.runV1(p, engine, r)
 	}
+	if p.PhaseUS != 0 {
+		return fmt.Errorf("%w: blis-2025-07 has no phase of the first step", ErrParams)
+	}
 	if engine != Reference && s.blis.leapable {
 		sc := s.scratch.Get().(*leapScratch)
 		exact := s.blis.runLeap(p, sc, r)
@@ -224,6 +227,10 @@ func (p *Params) validate() error {
 	}
 	if i := notFinite(p.Overheads[:]); i >= 0 {
 		return fmt.Errorf("%w: overhead %d is %v", ErrParams, i, p.Overheads[i])
+	}
+	if !(p.PhaseUS >= 0 && p.PhaseUS < maxStepTicks) {
+		return fmt.Errorf("%w: the phase is %v s, expected 0 or more, and less than a step may take",
+			ErrParams, p.PhaseUS/microsPerSecond)
 	}
 	return nil
 }

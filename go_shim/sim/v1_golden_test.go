@@ -86,7 +86,7 @@ func (g *v1Golden) check(t *testing.T, semantics Semantics) {
 		if engine == Reference {
 			r.OnStep = func(step StepTrace) { steps = append(steps, step) }
 		}
-		if err := s.Run(&Params{g.Coeffs, g.Overheads}, engine, r); err != nil {
+		if err := s.Run(&Params{Coeffs: g.Coeffs, Overheads: g.Overheads}, engine, r); err != nil {
 			t.Fatal(err)
 		}
 		g.checkResult(t, r)
