@@ -1,0 +1,69 @@
+"""Predictions as means over runs that differ only in the phase of the first step.
+
+When a request arrives within the engine's step is chance; by it two measurements of the same load
+differ, and two simulations. The mean of several is nearer to the next measurement than any one.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError
+from .results import SimResult
+from .simulator import ParamsLike, Simulator
+
+FloatArray = npt.NDArray[np.float64]
+
+REPLICAS = 6
+"""How many runs a prediction is the mean of, unless told otherwise."""
+
+
+class Replicas(NamedTuple):
+    """K runs. ``result``: the first, with TTFT and E2E replaced by the means over all.
+
+    ``ttft``, ``e2e`` [K, R] in seconds are those of each run.
+    """
+
+    result: SimResult
+    ttft: FloatArray
+    e2e: FloatArray
+
+
+def replicate(simulator: Simulator, params: ParamsLike, replicas: int = REPLICAS) -> Replicas:
+    """Simulate one candidate with the first step delayed by 0, 1/K, 2/K, ... of a step.
+
+    A step is taken to be as long as the median time between a request's tokens. Raises
+    ``InputError`` for ``replicas`` below 1.
+    """
+    count = _count(replicas)
+    first = simulator.run(params)
+    ttft, e2e = first.ttft[np.newaxis], first.e2e[np.newaxis]
+    step_s = _step_s(first)
+    if count > 1 and step_s > 0:
+        vector = simulator.vector(params)
+        phases_s = step_s * np.arange(1, count) / count
+        others = simulator.run_batch(np.tile(vector, (count - 1, 1)), phase_s=phases_s)
+        ttft, e2e = np.concatenate([ttft, others.ttft]), np.concatenate([e2e, others.e2e])
+    return Replicas(first.with_latencies(ttft.mean(axis=0), e2e.mean(axis=0)), ttft, e2e)
+
+
+def _step_s(result: SimResult) -> float:
+    gaps = result.generated_tokens - 1
+    known = (gaps > 0) & np.isfinite(result.e2e)
+    if not known.any():
+        return 0.0
+    return float(np.median((result.e2e[known] - result.ttft[known]) / gaps[known]))
+
+
+def _count(replicas: object) -> int:
+    try:
+        count = operator.index(replicas)  # type: ignore[arg-type]  # TypeError is what we look for
+    except TypeError:
+        count = 0
+    if isinstance(replicas, bool) or count < 1:
+        raise InputError(f"replicas must be an integer >= 1, got {replicas!r}")
+    return count
