@@ -203,20 +203,23 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def read_experiment(
-    args: argparse.Namespace, settings: Mapping[str, Any] | None = None
+    args: argparse.Namespace,
+    settings: Mapping[str, Any] | None = None,
+    experiment: str | None = None,
 ) -> Experiment:
     """Load what ``add_experiment`` and ``add_reading`` name.
 
-    ``settings`` win over all that is known of the server. Raises ``InputError`` where the options
-    name nothing good.
+    ``settings`` win over all that is known of the server; ``experiment`` is read in place of the
+    one that the options name. Raises ``InputError`` where they name nothing good.
     """
     options = {name: getattr(args, name) for name in _READING}
-    return load_experiment(args.experiment, settings=settings or None, **options)
+    name = args.experiment if experiment is None else experiment
+    return load_experiment(name, settings=settings or None, **options)
 
 
 def reading_inputs(args: argparse.Namespace) -> list[str | None]:
-    """Return the files that ``read_experiment`` reads, for ``check_outputs``."""
-    return [args.experiment, args.server_log, args.workload]
+    """Return the files beside the experiment that ``read_experiment`` reads."""
+    return [args.server_log, args.workload]
 
 
 def read_settings(assignments: Sequence[str]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from .workload import Workload
 ENGINES = {"auto": 0, "reference": 1, "leap": 2}
 _SEMANTICS = {"blis-2025-07": 0, "vllm-v1": 1, "vllm-v1-0.9.1": 2}
 JACOBIANS = {"exact": 0, "renewal": 1}
-_ABI_VERSION = 5
+ABI_VERSION = 5
 _TEXT_SIZE = 512
 _KEPT_REQUESTS = 4096  # threads keep result buffers of handles with so many requests at most
 
@@ -61,9 +61,9 @@ class _Library:
                 f"{_LIBRARY} cannot be loaded ({error}): build it anew on this machine"
             ) from None
         version = self.lib.psb_abi_version()
-        if version != _ABI_VERSION:
+        if version != ABI_VERSION:
             raise LibraryError(
-                f"{_LIBRARY} has ABI version {version}, not {_ABI_VERSION}: build it anew"
+                f"{_LIBRARY} has ABI version {version}, not {ABI_VERSION}: build it anew"
             )
         self._local = threading.local()
 

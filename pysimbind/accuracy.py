@@ -185,30 +185,28 @@ def phase_floor(
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Return a text table, a line for each row; errors in percent, floors where a row has one.
+    """Return a text table: a line for each row and latency, floors where a row has one.
 
     Raises ``InputError`` for no rows.
     """
     if not rows:
         raise InputError("no rows to print")
     floors = any(row.floor is not None for row in rows)
-    header = ["run", "part", "requests"]
-    for latency in map(str.upper, TARGETS):
-        header += [f"{latency} MAPE", *(["floor"] if floors else []), "mean", "p50", "p90", "p99"]
-        header += ["r"]
-    return table([header, *(_cells(row, floors) for row in rows)], left=(0, 1))
+    header = ["run", "part", "error [%]", "requests", "MAPE", *(["floor"] if floors else [])]
+    header += [*STATISTICS, "r"]
+    cells = [_cells(row, name, floors) for row in rows for name in TARGETS]
+    return table([header, *cells], left=(0, 1, 2))
 
 
-def _cells(row: Row, floors: bool) -> list[str]:
-    cells = [row.name, row.part or "-", f"{row.accuracy.requests - row.accuracy.left_out:,}"]
-    for name in TARGETS:
-        errors: Errors = getattr(row.accuracy, name)
-        cells.append(_cell(errors.mape, ".1f"))
-        if floors:
-            cells.append(_cell(math.nan if row.floor is None else getattr(row.floor, name), ".1f"))
-        cells += [_cell(getattr(errors, statistic), "+.1f") for statistic in STATISTICS]
-        cells.append(_cell(errors.pearson_r, ".3f"))
-    return cells
+def _cells(row: Row, latency: str, floors: bool) -> list[str]:
+    errors: Errors = getattr(row.accuracy, latency)
+    first = latency == TARGETS[0]
+    cells = [row.name if first else "", (row.part or "-") if first else "", latency.upper()]
+    cells += [f"{errors.requests:,}", _cell(errors.mape, ".1f")]
+    if floors:
+        cells.append(_cell(math.nan if row.floor is None else getattr(row.floor, latency), ".1f"))
+    cells += [_cell(getattr(errors, statistic), "+.1f") for statistic in STATISTICS]
+    return [*cells, _cell(errors.pearson_r, ".3f")]
 
 
 def _cell(value: float, how: str) -> str:

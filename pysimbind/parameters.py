@@ -162,9 +162,9 @@ class Parameters:
 class Space:
     """A box of parameters: a lower and an upper bound for each name of a model, read-only.
 
-    ``model``: as ``find_model`` takes it. A parameter whose bounds are equal is fixed. Raises
-    ``ParameterError`` for an unknown model, wrong shapes, bounds not finite, or a lower bound above
-    its upper.
+    ``model``: as ``find_model`` takes it. A parameter whose bounds are equal is fixed. Where there
+    is no bound it is infinite. Raises ``ParameterError`` for an unknown model, wrong shapes, NaN,
+    or a lower bound above its upper.
     """
 
     __slots__ = ("_lower", "_model", "_upper")
@@ -174,8 +174,8 @@ class Space:
 
     def __init__(self, lower: object, upper: object, model: ModelLike = QUADRATIC15) -> None:
         self._model = find_model(model)
-        self._lower = _read_only(np.array(_vector(lower, self.names, "lower bound")))
-        self._upper = _read_only(np.array(_vector(upper, self.names, "upper bound")))
+        self._lower = _read_only(np.array(_bounds(lower, self.names, "lower bound", np.inf)))
+        self._upper = _read_only(np.array(_bounds(upper, self.names, "upper bound", -np.inf)))
         crossed = np.flatnonzero(self._lower > self._upper)
         if crossed.size:
             i = int(crossed[0])
@@ -186,7 +186,10 @@ class Space:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], model: ModelLike = QUADRATIC15) -> Space:
-        """Make a box from ``{name: [lower, upper]}`` with every name of the model, and no other."""
+        """Make a box from ``{name: [lower, upper]}`` with every name of the model, and no other.
+
+        None stands for no bound.
+        """
         model = find_model(model)
         if not isinstance(mapping, Mapping):
             raise ParameterError(
@@ -197,7 +200,9 @@ class Space:
             pair = mapping[name]
             if isinstance(pair, (str, bytes)) or not hasattr(pair, "__len__") or len(pair) != 2:
                 raise ParameterError(f"bounds of {name!r} must be [lower, upper], got {pair!r}")
-        lower, upper = ([mapping[name][side] for name in model.names] for side in (0, 1))
+        pairs = [mapping[name] for name in model.names]
+        lower = [-np.inf if pair[0] is None else pair[0] for pair in pairs]
+        upper = [np.inf if pair[1] is None else pair[1] for pair in pairs]
         return cls(lower, upper, model)
 
     @classmethod
@@ -229,13 +234,20 @@ class Space:
         """Upper bounds, read-only, each in its parameter's unit."""
         return self._upper
 
-    def as_dict(self) -> dict[str, list[float]]:
-        """Return ``{name: [lower, upper]}``, in order."""
+    def as_dict(self) -> dict[str, list[float | None]]:
+        """Return ``{name: [lower, upper]}``, in order; None: no bound."""
         pairs = zip(self._lower.tolist(), self._upper.tolist(), strict=True)
-        return {name: list(pair) for name, pair in zip(self.names, pairs, strict=True)}
+        return {
+            name: [bound if math.isfinite(bound) else None for bound in pair]
+            for name, pair in zip(self.names, pairs, strict=True)
+        }
 
     def to_unit(self, x: npt.ArrayLike) -> FloatArray:
-        """Map parameters [..., names] into the unit cube; a fixed parameter maps to 0.5."""
+        """Map parameters [..., names] into the unit cube; a fixed parameter maps to 0.5.
+
+        Raises ``ParameterError`` where a bound is infinite.
+        """
+        self._require_finite()
         span = self._upper - self._lower
         fixed = span == 0
         return np.where(fixed, 0.5, (self._rows(x) - self._lower) / np.where(fixed, 1.0, span))
@@ -244,8 +256,9 @@ class Space:
         """Map the unit cube [..., names] into the box: 0 and 1 give the bounds exactly.
 
         Rounding never takes a point of the cube out of the box; points outside the cube map
-        outside the box (a fixed parameter keeps its value).
+        outside the box (a fixed parameter keeps its value). Raises as ``to_unit``.
         """
+        self._require_finite()
         u = self._rows(u)
         x = self._lower * (1.0 - u) + self._upper * u
         inside = ((u >= 0) & (u <= 1)) | (self._lower == self._upper)
@@ -260,15 +273,19 @@ class Space:
     def at_bound(self, x: object, rtol: float = 1e-3) -> dict[str, str]:
         """Return name -> ``"lower"`` or ``"upper"`` for each free parameter of ``x`` at a bound.
 
-        At a bound is: within ``rtol`` of the width of the interval, or beyond. Fixed parameters
-        are held, not at a bound.
+        At a bound is: within ``rtol`` of the width of the interval, or beyond; where that is
+        infinite, at the finite bound or beyond. Fixed parameters are held, not at a bound.
         """
-        unit_x = self.to_unit(Parameters.of(x, self._model).vector)
-        free = self._lower < self._upper
-        found: dict[str, str] = {}
-        for i in np.flatnonzero(free & ((unit_x <= rtol) | (unit_x >= 1 - rtol))):
-            found[self.names[i]] = "lower" if unit_x[i] <= rtol else "upper"
-        return found
+        vector = Parameters.of(x, self._model).vector
+        span = self._upper - self._lower
+        near = rtol * np.where(np.isfinite(span), span, 0.0)
+        free = span > 0
+        at_lower = free & (vector <= self._lower + near)
+        at_upper = free & (vector >= self._upper - near)
+        return {
+            self.names[i]: "lower" if at_lower[i] else "upper"
+            for i in np.flatnonzero(at_lower | at_upper)
+        }
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Space):
@@ -285,6 +302,14 @@ class Space:
 
     def __repr__(self) -> str:
         return f"Space.from_mapping({self.as_dict()!r}{_spelled(self._model)})"
+
+    def _require_finite(self) -> None:
+        if not (np.isfinite(self._lower).all() and np.isfinite(self._upper).all()):
+            open_ended = ~(np.isfinite(self._lower) & np.isfinite(self._upper))
+            raise ParameterError(
+                f"{self.names[int(np.argmax(open_ended))]!r} has no bound on some side: a unit "
+                "cube needs both"
+            )
 
     def _rows(self, x: npt.ArrayLike) -> FloatArray:
         array = _numbers(x, "parameter")
@@ -321,6 +346,15 @@ def _complete(mapping: Mapping[str, Any], names: tuple[str, ...], what: str) -> 
 
 
 def _vector(values: object, names: tuple[str, ...], what: str) -> FloatArray:
+    array = _shaped(values, names, what)
+    given = array.tolist()
+    if not all(map(math.isfinite, given)):
+        name, value = next(p for p in zip(names, given, strict=True) if not math.isfinite(p[1]))
+        raise ParameterError(f"{what} {name!r} is {value}: it must be finite")
+    return array
+
+
+def _shaped(values: object, names: tuple[str, ...], what: str) -> FloatArray:
     if not isinstance(values, np.ndarray):  # arrays go first: this is on the way of each simulation
         if isinstance(values, Parameters):
             values = values.vector
@@ -333,10 +367,15 @@ def _vector(values: object, names: tuple[str, ...], what: str) -> FloatArray:
             f"{what}s must have shape ({len(names)},), got {array.shape}: "
             f"{names[0]} ... {names[-1]}"
         )
-    given = array.tolist()
-    if not all(map(math.isfinite, given)):
-        name, value = next(p for p in zip(names, given, strict=True) if not math.isfinite(p[1]))
-        raise ParameterError(f"{what} {name!r} is {value}: it must be finite")
+    return array
+
+
+def _bounds(values: object, names: tuple[str, ...], what: str, wrong: float) -> FloatArray:
+    """Check bounds, which may be infinite, but not ``wrong``: nothing would lie in between."""
+    array = _shaped(values, names, what)
+    bad = np.flatnonzero(np.isnan(array) | (array == wrong))
+    if bad.size:
+        raise ParameterError(f"{what} of {names[bad[0]]!r} is {array[bad[0]]}: no bound to keep")
     return array
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from ._jsonio import read_json
 from .errors import ExperimentError, InputError
 from .experiment import Experiment, experiment_names, load_experiment
-from .fit.result import SCHEMA as FIT_SCHEMA
-from .fit.result import FitResult
+from .fit import FitResult
+from .fit.saved import SCHEMA as FIT_SCHEMA
 from .parameters import Parameters
 
 

@@ -66,7 +66,7 @@ def test_python_uses_the_numbers_of_the_header() -> None:
         for name, code in _native._SEMANTICS.items()
     }
     jacobians = {f"PSB_JACOBIAN_{name.upper()}": code for name, code in _native.JACOBIANS.items()}
-    numbers = engines | semantics | jacobians | {"PSB_ABI_VERSION": _native._ABI_VERSION}
+    numbers = engines | semantics | jacobians | {"PSB_ABI_VERSION": _native.ABI_VERSION}
     assert numbers == {name: DEFINED[name] for name in numbers}
 
 

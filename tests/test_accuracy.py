@@ -193,13 +193,17 @@ def test_the_table() -> None:
     found = accuracy(*run)
     floor = PhaseFloor(ttft=4.25, e2e=0.5, tpot=NAN)
     rows = [Row("a", found, "training", floor), Row("b", found, "held-out"), Row("pooled", found)]
-    lines = format_table(rows).splitlines()
-    assert lines[0].split()[:6] == ["run", "part", "requests", "TTFT", "MAPE", "floor"]
-    first, second, last = (line.split() for line in lines[1:])
-    assert first[:5] == ["a", "training", "36", f"{found.ttft.mape:.1f}", "4.2"]
-    assert second[:5] == ["b", "held-out", "36", f"{found.ttft.mape:.1f}", "-"]
-    assert last[:2] == ["pooled", "-"]
-    assert f"{found.e2e.mean:+.1f}" in first
+    lines = [line.split() for line in format_table(rows).splitlines()]
+    assert " ".join(lines[0]) == "run part error [%] requests MAPE floor mean p50 p90 p99 r"
+    assert len(lines) == 1 + 3 * len(rows)
+    ttft, e2e, tpot = lines[1:4]
+    requests = str(found.ttft.requests)
+    assert ttft[:6] == ["a", "training", "TTFT", requests, f"{found.ttft.mape:.1f}", "4.2"]
+    assert e2e[:2] == ["E2E", str(found.e2e.requests)]
+    assert f"{found.e2e.mean:+.1f}" == e2e[4]
+    assert tpot[3] == "-"
+    assert lines[4][:6] == ["b", "held-out", "TTFT", requests, f"{found.ttft.mape:.1f}", "-"]
+    assert lines[7][:3] == ["pooled", "-", "TTFT"]
     assert "floor" not in format_table(rows[1:])
     with pytest.raises(InputError, match="no rows"):
         format_table([])

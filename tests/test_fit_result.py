@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from pysimbind.config import ServerConfig
-from pysimbind.errors import FitError, OutputError
+from pysimbind.errors import FitError, InputError, OutputError
 from pysimbind.experiment import Experiment, load_experiment
 from pysimbind.fit import FitProgress, FitResult, fit
 from pysimbind.fit.progress import ProgressLine
 from pysimbind.parameters import NAMES
-from pysimbind.results import SimResult
+from pysimbind.replicas import replicate
 from pysimbind.simulator import Simulator
 
 
@@ -32,7 +32,7 @@ def exp1() -> Experiment:
 
 @pytest.fixture(scope="module")
 def quick(exp1: Experiment) -> FitResult:
-    return fit(exp1, max_evals=300)
+    return fit(exp1, "cmaes", loss="original", max_evals=300)
 
 
 # --- the result ----------------------------------------------------------------------------------
@@ -71,15 +71,22 @@ def _with(key: str, value: Any) -> Any:
     return lambda saved: saved.update({key: value})
 
 
+def _run_with(key: str, value: Any) -> Any:
+    return lambda saved: saved["runs"][0].update({key: value})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (_with("schema", "other"), "not a saved fit"),
-        (_with("version", 2), "version 2 of a saved fit; this pysimbind reads version 1"),
+        (_with("version", 1), "version 1 of a saved fit; this pysimbind reads version 2"),
         (_without("nfev"), "key 'nfev' is missing"),
         (_with("methd", "x"), "unknown key 'methd'; did you mean 'method'"),
         (_with("params", {}), "missing"),
-        (_with("config", {"max_seqs": 3}), "unknown server setting 'max_seqs'"),
+        (_run_with("config", {"max_seqs": 3}), "unknown server setting 'max_seqs'"),
+        (_run_with("role", "trained"), "role 'trained' of a run; known: training, held-out, both"),
+        (_with("model", {"terms": ["D", "ctxt"]}), "unknown term 'ctxt'; did you mean 'ctx'"),
+        (_with("accuracy", [{"run": "a", "part": "", "floor": {}}]), "key 'ttft' is missing"),
         (_with("history", {"nfev": [1], "fun": []}), "a value is not what a saved fit holds"),
         (_with("loss", "orignal"), "unknown loss 'orignal'; did you mean 'original'"),
         (_with("status", 77), "a value is not what a saved fit holds"),
@@ -99,17 +106,6 @@ def test_files_that_are_no_saved_fit(
     assert "\n" not in str(caught.value)
 
 
-def test_a_fit_saved_before_derivatives_were_counted_is_read(
-    quick: FitResult, tmp_path: Path
-) -> None:
-    path = tmp_path / "r.json"
-    quick.save(path)
-    saved = json.loads(path.read_text())
-    assert saved.pop("njev") == 0
-    path.write_text(json.dumps(saved))
-    assert FitResult.load(path) == quick
-
-
 def test_a_corrupt_file_names_line_and_column(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_text('{"schema": "pysimbind-fit",\n "version": }')
@@ -127,23 +123,24 @@ def test_nothing_is_half_written(quick: FitResult, tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_predictions_are_simulations_with_the_parameters_found(
-    exp1: Experiment, quick: FitResult
-) -> None:
-    def simulate(config: ServerConfig) -> np.ndarray:
+def test_predictions_are_means_over_replicas(exp1: Experiment, quick: FitResult) -> None:
+    def simulate(config: ServerConfig, replicas: int) -> np.ndarray:
         with Simulator(exp1.workload, config) as simulator:
-            return simulator.run(quick.x).e2e
+            return replicate(simulator, quick.x, replicas).result.e2e
 
-    def same(predicted: SimResult, simulated: np.ndarray) -> bool:
-        return np.array_equal(predicted.e2e, simulated, equal_nan=True)
-
-    own, few_seats = simulate(exp1.config), exp1.config.replace(max_num_seqs=4)
-    other = simulate(few_seats)
-    assert not np.array_equal(own, other, equal_nan=True)
-    assert same(quick.predict(exp1), own)
-    assert same(quick.predict(exp1.workload), own)
-    assert same(quick.predict(exp1, few_seats), other)
-    assert same(quick.predict(dataclasses.replace(exp1, config=few_seats)), other)
+    few_seats = exp1.config.replace(max_num_seqs=4)
+    own, other = simulate(exp1.config, 6), simulate(few_seats, 6)
+    assert not np.array_equal(own, other)
+    for predicted, simulated in (
+        (quick.predict(exp1), own),
+        (quick.predict(exp1.workload), own),
+        (quick.predict(exp1, few_seats), other),
+        (quick.predict(dataclasses.replace(exp1, config=few_seats)), other),
+        (quick.predict(exp1, replicas=1), simulate(exp1.config, 1)),
+    ):
+        assert np.array_equal(predicted.e2e, simulated)
+    with pytest.raises(InputError, match="replicas must be an integer >= 1, got 0"):
+        quick.predict(exp1, replicas=0)
 
 
 def test_the_report_says_what_the_result_rests_on(quick: FitResult) -> None:
@@ -171,7 +168,7 @@ def test_the_report_says_what_the_result_rests_on(quick: FitResult) -> None:
 
 def test_the_report_names_settings_that_the_semantics_ignores(exp1: Experiment) -> None:
     config = exp1.config.replace(semantics="blis-2025-07")
-    report = fit(dataclasses.replace(exp1, config=config), max_evals=1).report()
+    report = fit(dataclasses.replace(exp1, config=config), "cmaes", max_evals=1).report()
     assert report.startswith("exp1_30rr, blis-2025-07: cmaes")
     assert "settings that blis-2025-07 does not act on: max_model_len" in report
 
@@ -190,8 +187,8 @@ def test_the_report_of_a_plain_experiment_claims_nothing_more(exp1: Experiment) 
 def test_failed_requests_are_left_out(exp1: Experiment) -> None:
     e2e = exp1.e2e.copy()
     e2e[:50] = np.nan
-    result = fit(dataclasses.replace(exp1, e2e=e2e), max_evals=60)
-    predicted = result.predict(exp1)
+    result = fit(dataclasses.replace(exp1, e2e=e2e), loss="original", max_evals=60)
+    predicted = result.predict(exp1, replicas=1)
     loss = (np.mean((predicted.ttft - exp1.ttft) ** 2) + np.nanmean((predicted.e2e - e2e) ** 2)) / 2
     assert result.fun == pytest.approx(loss, rel=1e-12)
 

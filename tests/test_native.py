@@ -159,6 +159,6 @@ def test_missing_and_broken_libraries(tmp_path, monkeypatch: pytest.MonkeyPatch)
 
 def test_another_abi_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A library left over from another version says so."""
-    monkeypatch.setattr(native, "_ABI_VERSION", 999)
+    monkeypatch.setattr(native, "ABI_VERSION", 999)
     with pytest.raises(LibraryError, match=r"ABI version \d+, not 999"):
         native._Library()

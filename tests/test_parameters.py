@@ -265,8 +265,9 @@ def test_at_bound() -> None:
     ("change", "message"),
     [
         ({"intercept": [2, 1]}, "bounds of 'intercept': lower 2 is above upper 1"),
-        ({"intercept": [0, float("inf")]}, "upper bound 'intercept' is inf"),
-        ({"intercept": [float("nan"), 0]}, "lower bound 'intercept' is nan"),
+        ({"intercept": [0, float("-inf")]}, "upper bound of 'intercept' is -inf"),
+        ({"intercept": [float("inf"), None]}, "lower bound of 'intercept' is inf"),
+        ({"intercept": [float("nan"), 0]}, "lower bound of 'intercept' is nan"),
         ({"intercept": 5}, r"bounds of 'intercept' must be \[lower, upper\], got 5"),
         ({"intercept": [1, 2, 3]}, r"must be \[lower, upper\]"),
         ({"intercept": "12"}, r"must be \[lower, upper\]"),
@@ -277,6 +278,24 @@ def test_at_bound() -> None:
 def test_bad_bounds(change: dict[str, object], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         Space.from_mapping({**BOX.as_dict(), **change})
+
+
+def test_a_side_without_a_bound() -> None:
+    """It is infinite here and null in JSON; whoever wants a cube is told."""
+    box = Space.from_mapping({**BOX.as_dict(), "intercept": [None, 2], "vllm_overhead": [0, None]})
+    i = NAMES.index("intercept")
+    assert (box.lower[i], box.upper[i], box.upper[-1]) == (-np.inf, 2, np.inf)
+    assert box.as_dict()["intercept"] == [None, 2]
+    assert Space.from_mapping(json.loads(json.dumps(box.as_dict()))) == box
+    x = np.where(np.isfinite(box.upper), box.upper, box.lower)
+    assert box.contains(x)
+    assert box.at_bound(x)["intercept"] == "upper"
+    assert box.at_bound(x)["vllm_overhead"] == "lower"
+    x[i] = -1e9
+    assert "intercept" not in box.at_bound(x)
+    for call in (box.to_unit, box.from_unit):
+        with pytest.raises(ParameterError, match="'intercept' has no bound on some side"):
+            call(x)
 
 
 def test_bounds_need_every_name() -> None:

@@ -45,7 +45,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     if not args.out.endswith(_ENDINGS):
         raise OutputError(f"{args.out}: in which format? end it with {' or '.join(_ENDINGS)}")
-    check_outputs([args.out], reading_inputs(args))
+    check_outputs([args.out], [args.experiment, *reading_inputs(args)])
     experiment = with_semantics(read_experiment(args, read_settings(args.set)), args.semantics)
     experiment.save(args.out)
     print_report("\n".join([*_report(experiment), f"saved: {args.out}"]))

@@ -18,8 +18,8 @@ from .._jsonio import read_json
 from ..config import FIELDS, ServerConfig
 from ..errors import InputError, ParameterError
 from ..experiment import Experiment
-from ..fit.result import SCHEMA as FIT_SCHEMA
-from ..fit.result import FitResult
+from ..fit import FitResult
+from ..fit.saved import SCHEMA as FIT_SCHEMA
 from ..parameters import Parameters
 from .workload import add_workload, read_workload, with_workload
 

@@ -50,7 +50,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
-    inputs = [*reading_inputs(args), args.params, args.fit, *workload_files(args)]
+    inputs = [args.experiment, *reading_inputs(args), args.params, args.fit, *workload_files(args)]
     check_outputs([args.out, args.trace, args.plot], inputs)
     if args.out is not None:
         check_ending(args.out)

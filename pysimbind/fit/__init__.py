@@ -9,17 +9,17 @@ from typing import Any
 from ._fit import fit
 from ._methods import METHODS
 from ._search import FitProgress
-from .bounds import DEFAULT_BOUNDS
-from .result import Comparison, FitResult
+from .compare import Comparison
+from .result import FitResult, FittedRun
 from .status import FitStatus
 
 __all__ = [
-    "DEFAULT_BOUNDS",
     "METHODS",
     "Comparison",
     "FitProgress",
     "FitResult",
     "FitStatus",
+    "FittedRun",
     "fit",
 ]
 

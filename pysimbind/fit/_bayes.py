@@ -31,7 +31,7 @@ def require_bayes() -> Any:
 def run_bayes(search: Search, seed: int) -> None:
     """Search until the budget ends. Each point costs a fit of the process: 0.1 s and growing."""
     bayes_opt = require_bayes()
-    lower, upper = search.space.lower, search.space.upper
+    lower, upper = search.cube.lower, search.cube.upper
     # Numbers for names, so that it is the original's order in releases that sort names (2.0.0) too.
     indices = {f"p{i:02}": int(i) for i in search.free}
     worst = 0.0

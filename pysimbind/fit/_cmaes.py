@@ -32,20 +32,48 @@ def require_cma() -> Any:
 
 
 def run_cmaes(search: Search, seed: int) -> None:
-    """Search until the budget ends; every restart begins at random with twice the population."""
-    cma = require_cma()
+    """Search until the budget ends; every restart begins at random with twice the population.
+
+    The first begins in the middle of the box, or where that is infinite, at what is known.
+    """
     rng = np.random.default_rng(seed)
-    dimension = max(2, search.free.size)  # pycma needs two: a lone parameter gets a dummy beside it
-    population = _POPULATION_FACTOR * (4 + int(3 * np.log(dimension)))
+    dimension = _dimension(search)
+    population = _population(dimension)
     start = np.full(dimension, 0.5)
+    if not np.isfinite([search.space.lower, search.space.upper]).all():
+        start[: search.free.size] = search.unit(search.starts[-1][1])
     while True:
-        _run_once(cma, search, rng, start, population)
+        _run_once(search, rng, start, _SIGMA, population)
         start = rng.random(dimension)
         population *= 2
 
 
+def refine(search: Search, seed: int, sigma: float, evaluations: int) -> int:
+    """Search around the best so far, at first ``sigma`` wide; return the evaluations."""
+    begun = search.nfev
+    rng = np.random.default_rng(seed)
+    dimension = _dimension(search)
+    start = np.full(dimension, 0.5)
+    start[: search.free.size] = search.unit(search.best_x)
+    _run_once(search, rng, start, sigma, _population(dimension), begun + evaluations)
+    return search.nfev - begun
+
+
+def _dimension(search: Search) -> int:
+    return max(2, search.free.size)  # pycma needs two: a lone parameter gets a dummy beside it
+
+
+def _population(dimension: int) -> int:
+    return _POPULATION_FACTOR * (4 + int(3 * np.log(dimension)))
+
+
 def _run_once(
-    cma: Any, search: Search, rng: np.random.Generator, start: FloatArray, population: int
+    search: Search,
+    rng: np.random.Generator,
+    start: FloatArray,
+    sigma: float,
+    population: int,
+    until: float = np.inf,
 ) -> None:
     options = {
         "popsize": population,
@@ -55,9 +83,9 @@ def _run_once(
         "verb_log": 0,
         "tolfun": 0,  # it is absolute, and losses have no scale
     }
-    strategy = cma.CMAEvolutionStrategy(start, _SIGMA, options)
+    strategy = require_cma().CMAEvolutionStrategy(start, sigma, options)
     best, stalled = np.inf, 0
-    while stalled < _PATIENCE and not strategy.stop():
+    while stalled < _PATIENCE and search.nfev < until and not strategy.stop():
         proposed = strategy.ask()
         loss = search.unit_batch(np.asarray(proposed)[:, : search.free.size])
         strategy.tell(proposed, _rankable(loss).tolist())

@@ -1,29 +1,34 @@
-"""``fit``: from an experiment to a ``FitResult``."""
+"""``fit``: from measured runs to a ``FitResult``."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import operator
 import os
-from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from ..checks import CheckReport, check_experiment
 from ..errors import FitError
-from ..experiment import Experiment, load_experiment
-from ..losses import Loss
-from ..objective import Objective
+from ..experiment import Experiment
+from ..losses import Loss, find_loss
+from ..models import StepModel, find_model
+from ..objective import Experiments, Objective, as_experiments, check_weights
 from ..parameters import OVERHEADS, Space
+from ._arguments import at_least, count, positive_s
+from ._checkpoint import Checkpoint
 from ._methods import Method, find_method
-from ._search import Callback, FloatArray, Search, SearchEnd
+from ._provenance import data_hash, versions
+from ._search import Budget, Callback, FloatArray, Search, SearchEnd
+from ._setup import known_parameters, set_up
 from .bounds import Bounds, Box, Fixed, make_box
-from .compare import compare
-from .result import FitResult
+from .compare import Comparison, compare
+from .evaluate import evaluate
+from .holdout import Holdout, hold_out
+from .result import FitResult, FittedRun
 from .status import FitStatus
-
-Experiments: TypeAlias = Experiment | str | os.PathLike[str] | Sequence[Experiment]
 
 # At a bound is within this share of the box's width. Boxes of coefficients are wide: a
 # ten-thousandth of the original one still matters. Overheads count in whole microseconds.
@@ -33,57 +38,218 @@ _AT_BOUND_OVERHEAD = 1e-3
 
 def fit(
     experiments: Experiments,
-    method: str = "cmaes",
+    method: str = "auto",
     *,
-    loss: str | Loss = "original",
+    model: str | Sequence[str] | StepModel | None = None,
+    loss: str | Loss = "recipe",
     bounds: Bounds | None = None,
     fixed: Fixed | None = None,
+    weights: Sequence[float] | None = None,
+    holdout: str | Sequence[str] | None = None,
+    initial: object = None,
+    ridge: float | None = None,
     max_evals: int | None = None,
     max_time_s: float | None = None,
     seed: int | None = None,
     callback: Callback | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    strict: bool = False,
 ) -> FitResult:
-    """Search the parameters with the least loss on an experiment.
+    """Search the parameters with the least loss on one measured run, or on several at once.
 
-    ``experiments``: an ``Experiment``, the name of a bundled one, or a file (a sequence may hold
-    one of them). ``method``: a name of ``METHODS``. ``loss``: a ``Loss``, or a text that
-    ``Loss.parse`` reads.
-    ``bounds``: the name of a box of the experiment, ``"default"``, a ``Space``, a mapping
-    ``{name: [lower, upper]}`` or a JSON file of it; without it the experiment's ``"original"``
-    box, or else ``"default"``. ``fixed``: names to hold, or name -> value (coefficients in
-    seconds, overheads in microseconds); a name alone, or with None, is held at its baseline, moved
-    into the bounds, or without a baseline at the lower bound. Without ``fixed``, all methods
-    but ``bayes`` hold ``schedule_time``, ``update_time`` and ``queue_overhead``, which change
-    nothing that others can't; ``()`` frees all. ``max_evals``, ``seed``: by default the method's
-    own.
+    ``experiments``: each an ``Experiment``, the name of a bundled one, or a file; a run has its own
+    server and workload, the parameters are shared. Their data is checked first
+    (``check_experiment``); what makes no sense is masked, ``strict`` refuses it.
+    ``method``: a name of ``METHODS``. ``model``: what ``find_model`` reads; None: ``quadratic15``
+    where the experiments bring a baseline or a box of it, else ``extended``. ``loss``: a ``Loss``,
+    or a text that ``Loss.parse`` reads. ``weights``: one for each run, by default equal.
+    ``holdout``: what to keep from the fit and predict afterwards, as ``hold_out`` reads.
 
-    The same arguments give the same result, bit for bit, unless ``max_time_s`` cuts it short.
-    ``callback`` is called with a ``FitProgress`` after each batch; it ends the fit by raising
-    ``StopIteration``. Ctrl-C ends it too: the best so far is returned, with ``success`` False.
+    ``bounds``: ``"nonnegative"``, ``"free"``, ``"around:0.5"`` (of the initial guess or the
+    baseline), a box of the experiment by name, a ``Space``, or ``{name: [lower, upper]}`` as a
+    mapping or a JSON file (None: no bound; names left out are >= 0); by default the experiment's
+    box ``"original"``, or else ``"nonnegative"``. ``fixed``: names to hold, or name -> value
+    (coefficients in seconds, overheads in microseconds); a name alone, or with None, is held at its
+    initial or baseline value, or at 0. Without ``fixed``, all methods but ``bayes`` hold the
+    aliased overheads, which change nothing that others can't; ``()`` frees all. ``initial``:
+    parameters to start from as well as from a rough guess. ``ridge``: weight of the squares of all
+    terms but the first few (those of the model ``small``), each measured by what doubles E2E; by
+    default 3e-5, or 0 where errors are absolute.
+
+    ``max_evals``, ``seed``: by default the method's own. The same arguments give the same result,
+    bit for bit, unless ``max_time_s`` cuts it short. ``callback`` is called with a ``FitProgress``
+    after each batch; it ends the fit by raising ``StopIteration``. Ctrl-C ends it too: the best so
+    far is returned, with ``success`` False. ``checkpoint``: a file that keeps what was evaluated;
+    ``resume``: such a file, from which a fit with the same arguments goes on to the same bits.
 
     Raises ``FitError``, ``ParameterError`` or ``ExperimentError`` for arguments that make no
-    fit, and ``MissingExtraError`` where the method's library is not installed.
+    fit, ``DataError`` where ``strict`` refuses the data, and ``MissingExtraError`` where the
+    method's library is not installed.
     """
-    experiment = _one_experiment(experiments)
     chosen = find_method(method)
     chosen.require()
-    max_evals = _count("max_evals", chosen.max_evals if max_evals is None else max_evals, 1)
-    seed = _count("seed", chosen.seed if seed is None else seed, 0)
-    max_time_s = _seconds(max_time_s)
-    box = make_box(experiment, bounds, fixed, chosen.hold_aliases)
-    with Objective(experiment, loss=loss) as objective:
-        search = Search(
-            objective,
-            box.search,
-            method=chosen.name,
-            max_evals=max_evals,
-            max_time_s=max_time_s,
-            callback=callback,
+    given = as_experiments(experiments)
+    reports = [check_experiment(experiment) for experiment in given]
+    if strict:
+        for report in reports:
+            report.refuse()
+    runs = tuple(report.experiment for report in reports)
+    task = _Task(
+        method=chosen,
+        model=find_model(_usual_model(runs) if model is None else model),
+        loss=find_loss(loss),
+        bounds=bounds,
+        fixed=fixed,
+        initial=initial,
+        ridge=at_least("ridge", ridge, 0.0),
+        max_evals=count("max_evals", chosen.max_evals if max_evals is None else max_evals, 1),
+        max_time_s=positive_s(max_time_s),
+        seed=count("seed", chosen.seed if seed is None else seed, 0),
+        callback=callback,
+        weights=_by_name(runs, weights),
+        saturated=tuple(r.experiment.name for r in reports if r.saturated),
+    )
+    held = hold_out(runs, holdout)
+    if held.folds and (checkpoint or resume):
+        raise FitError("a fit in folds has no checkpoint: each fold is a search of its own")
+    found = task.search(held.final.train, checkpoint, resume)
+    folds = [(task.search(split.train).x, split) for split in held.folds]
+    return dataclasses.replace(
+        task.result(found),
+        runs=_runs(task, given, reports, held),
+        holdout=held.text,
+        accuracy=evaluate(task.model, found.x, held.final, folds),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """What a fit was asked for: checked, and the same for each of its searches."""
+
+    method: Method
+    model: StepModel
+    loss: Loss
+    bounds: Bounds | None
+    fixed: Fixed | None
+    initial: object
+    ridge: float | None
+    max_evals: int
+    max_time_s: float | None
+    seed: int
+    callback: Callback | None
+    weights: dict[str, float]
+    saturated: tuple[str, ...]
+
+    def objective(self, experiments: Sequence[Experiment]) -> Objective:
+        weights = [self.weights[experiment.name] for experiment in experiments]
+        return Objective(experiments, self.model, self.loss, weights=weights)
+
+    def search(
+        self,
+        experiments: Sequence[Experiment],
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: str | os.PathLike[str] | None = None,
+    ) -> _Found:
+        """Search on these experiments."""
+        known = known_parameters(experiments, self.model, self.initial)
+        box = make_box(
+            experiments,
+            self.model,
+            self.bounds,
+            self.fixed,
+            None if known is None else known[1],
+            self.method.hold_aliases,
         )
-        status = _run(chosen, search, seed)
-        result = _result(experiment, objective, search, status, chosen, box, seed, max_time_s)
-        rows = compare(objective, result.x, result.fun)
-    return dataclasses.replace(result, comparisons=rows)
+        with self.objective(experiments) as objective:
+            problem = set_up(objective, box.search, known, self.ridge, self.saturated)
+            keeper = Checkpoint(self._settings(objective, box, problem.ridge), checkpoint, resume)
+            search = Search(
+                objective,
+                problem,
+                Budget(self.max_evals, self.max_time_s, self.callback),
+                method=self.method.name,
+                checkpoint=keeper,
+            )
+            status = _run(self.method, search, self.seed)
+            keeper.save(search.time_s)
+            names = np.array(self.model.names)
+            return _Found(
+                x=search.best_x,
+                fun=search.best_fun,
+                status=status,
+                search=search,
+                box=box,
+                no_effect=tuple(names[problem.scale == 0].tolist()),
+                ridge=float(problem.ridge.max()),
+                infeasible=dict(objective.infeasible),
+                comparisons=compare(objective, search.best_x, search.best_fun),
+            )
+
+    def result(self, found: _Found) -> FitResult:
+        """Return what a search found, without runs and accuracy: those take all the data."""
+        search, box = found.search, found.box
+        found.x.setflags(write=False)
+        return FitResult(
+            x=found.x,
+            fun=found.fun,
+            unit=search.unit_name,
+            status=found.status,
+            nfev=search.nfev,
+            njev=search.njev,
+            nit=search.nit,
+            model=self.model,
+            runs=(),
+            holdout="",
+            method=self.method.name,
+            seed=self.seed,
+            loss=self.loss.name,
+            ridge=found.ridge,
+            max_evals=self.max_evals,
+            max_time_s=self.max_time_s,
+            bounds_name=box.name,
+            bounds=box.space,
+            fixed=dict(box.held),
+            fixed_why=box.held_why,
+            at_bound=_at_bound(box.search, search.cube, found.x),
+            no_effect=found.no_effect,
+            infeasible=found.infeasible,
+            notes=tuple(search.notes),
+            history=search.history,
+            comparisons=found.comparisons,
+            accuracy=(),
+            versions=versions(),
+            time_s=search.time_s,
+        )
+
+    def _settings(self, objective: Objective, box: Box, ridge: FloatArray) -> dict[str, Any]:
+        """Return all that the losses of a search depend on, as JSON values."""
+        return {
+            "method": self.method.name,
+            "model": self.model.name,
+            "loss": self.loss.name,
+            "seed": self.seed,
+            "bounds": box.search.as_dict(),
+            "ridge": ridge.tolist(),
+            "weights": list(objective.weights),
+            "data": [data_hash(experiment) for experiment in objective.experiments],
+            "saturated": list(self.saturated),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What one search ended with."""
+
+    x: FloatArray
+    fun: float
+    status: FitStatus
+    search: Search
+    box: Box
+    no_effect: tuple[str, ...]
+    ridge: float
+    infeasible: dict[str, int]
+    comparisons: tuple[Comparison, ...]
 
 
 def _run(method: Method, search: Search, seed: int) -> FitStatus:
@@ -93,91 +259,53 @@ def _run(method: Method, search: Search, seed: int) -> FitStatus:
     except SearchEnd as end:
         status = end.status
     except KeyboardInterrupt:
-        if search.best is None:
+        if not search.evaluated:
             raise  # nothing to give back
         status = FitStatus.INTERRUPTED
-    assert search.best is not None  # every method evaluates before it ends
-    if status.success and not math.isfinite(search.best[0]):
+    if status.success and not math.isfinite(search.best_loss):
         return FitStatus.INFEASIBLE
     return status
 
 
-def _result(
-    experiment: Experiment,
-    objective: Objective,
-    search: Search,
-    status: FitStatus,
-    method: Method,
-    box: Box,
-    seed: int,
-    max_time_s: float | None,
-) -> FitResult:
-    assert search.best is not None
-    fun, x = search.best
-    x.setflags(write=False)
-    return FitResult(
-        x=x,
-        fun=fun,
-        unit=objective.loss.unit,
-        status=status,
-        nfev=search.nfev,
-        njev=search.njev,
-        nit=search.nit,
-        experiment=experiment.name,
-        config=experiment.config,
-        method=method.name,
-        seed=seed,
-        loss=objective.loss.name,
-        max_evals=search.max_evals,
-        max_time_s=max_time_s,
-        bounds_name=box.name,
-        bounds=box.space,
-        fixed=dict(box.held),
-        fixed_why=box.held_why,
-        at_bound=_at_bound(box.search, x),
-        infeasible=dict(objective.infeasible),
-        history=search.history,
-        comparisons=(),
-        caveat=experiment.caveat,
-        time_s=search.time_s,
+def _runs(
+    task: _Task, given: Sequence[Experiment], reports: Sequence[CheckReport], held: Holdout
+) -> tuple[FittedRun, ...]:
+    trained = {experiment.name for experiment in held.final.train}
+    held_out = {e.name for split in (held.final, *held.folds) for e in split.held_out}
+    return tuple(
+        FittedRun.of(
+            report,
+            _role(report.experiment.name, trained, held_out),
+            task.weights[report.experiment.name],
+            data_hash(experiment),
+        )
+        for experiment, report in zip(given, reports, strict=True)
     )
 
 
-def _at_bound(space: Space, x: FloatArray) -> dict[str, str]:
-    coefficients = space.at_bound(x, rtol=_AT_BOUND_COEFFICIENT)
-    overheads = space.at_bound(x, rtol=_AT_BOUND_OVERHEAD)
-    return {
-        name: side for name, side in overheads.items() if name in OVERHEADS or name in coefficients
-    }
+def _role(name: str, trained: set[str], held_out: set[str]) -> str:
+    if name in trained:
+        return "both" if name in held_out else "training"
+    return "held-out"
 
 
-def _one_experiment(experiments: Experiments) -> Experiment:
-    if isinstance(experiments, Experiment):
-        return experiments
-    if isinstance(experiments, (str, os.PathLike)):
-        return load_experiment(experiments)
-    if not isinstance(experiments, Iterable):
-        raise FitError(f"expected an experiment, got {type(experiments).__name__}")
-    several = list(experiments)
-    if len(several) != 1:
-        raise FitError(f"a fit takes one experiment, got {len(several)}: fit them one by one")
-    return _one_experiment(several[0])
+def _usual_model(experiments: Sequence[Experiment]) -> str:
+    """Return the model for which something is known already, or the one that predicts best."""
+    known = any(e.baseline is not None or e.bounds for e in experiments)
+    return "quadratic15" if known else "extended"
 
 
-def _count(name: str, value: object, least: int) -> int:
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]  # TypeError is what we look for
-    except TypeError:
-        number = -1
-    if isinstance(value, bool) or not least <= number < 2**32:  # numpy's legacy seeds end there
-        raise FitError(f"{name} must be an integer from {least} to 2**32 - 1, got {value!r}")
-    return number
+def _by_name(
+    experiments: Sequence[Experiment], weights: Sequence[float] | None
+) -> dict[str, float]:
+    given = check_weights(weights, experiments)
+    return {e.name: weight for e, weight in zip(experiments, given, strict=True)}
 
 
-def _seconds(max_time_s: object) -> float | None:
-    if max_time_s is None:
-        return None
-    good = isinstance(max_time_s, (int, float, np.number)) and not isinstance(max_time_s, bool)
-    if not good or not 0 < max_time_s < math.inf:  # type: ignore[operator]  # it is a number
-        raise FitError(f"max_time_s must be a number of seconds > 0, got {max_time_s!r}")
-    return float(max_time_s)  # type: ignore[arg-type]
+def _at_bound(space: Space, cube: Space, x: FloatArray) -> dict[str, str]:
+    """Return the free parameters at a finite bound; ``cube`` tells how wide their interval is."""
+    coefficients = cube.at_bound(x, rtol=_AT_BOUND_COEFFICIENT)
+    overheads = cube.at_bound(x, rtol=_AT_BOUND_OVERHEAD)
+    found = {n: side for n, side in overheads.items() if n in OVERHEADS or n in coefficients}
+    finite = np.isfinite(space.lower), np.isfinite(space.upper)
+    return {n: side for n, side in found.items() if finite[side == "upper"][space.model.index(n)]}

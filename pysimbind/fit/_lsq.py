@@ -1,49 +1,87 @@
-"""Least squares: Gauss-Newton steps with renewal derivatives, damped by trying, from many starts.
+"""Least squares: Gauss-Newton with renewal derivatives, first few terms, then all.
 
-Levenberg, "A method for the solution of certain non-linear problems in least squares", 1944. Each
-step is tried with a dozen dampings in one batch, since the loss has jumps that derivatives don't
-see: what counts is what the loss itself says of each.
+Each step minimises the linearised loss within the bounds, damped (Levenberg, "A method for the
+solution of certain non-linear problems in least squares", 1944) and shortened in several ways,
+which are all simulated in one batch: the loss has jumps that derivatives don't see, so what counts
+is what the loss itself says of each. Parameters are measured by what they do (``Search.scale``), so
+that damping treats them alike.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ._search import FloatArray, Search
-from ._starts import search_from_starts
+from ._search import FloatArray, IndexArray, Search
 
-_DAMPINGS = 10.0 ** np.linspace(-8, 1, 12)  # of the largest diagonal element of JᵀJ
-_LONGEST_STEP = 0.5  # of the cube's width, in any coordinate
-_LEAST_GAIN = 1e-2  # of the loss: less is left to other starts
+_DAMPINGS = (0.0, 1e-5, 1e-3, 1e-1)  # of the largest diagonal element of JᵀJ
+_LENGTHS = (1.0, 0.4)
+_LEAST_GAIN = 2e-3  # of the loss: a step that gains less is the last one
+_ROUNDING = 1e-12  # of that element: keeps the normal equations solvable
+# Stalled: the linear model promised this share of the loss, and no step kept the promise.
+_PROMISE = 0.2
 
 
 def run_lsq(search: Search, seed: int) -> None:
-    """Search until starts around the best help no more, or the search ends."""
-    search_from_starts(search, seed, lambda u: _descend(search, u))
+    """Search from each start until steps gain no more, or the search ends."""
+    descend_all(search)
 
 
-def _descend(search: Search, u: FloatArray) -> None:
+def require_lsq() -> object:
+    """Import scipy's bounded linear least squares: it takes a while, so not before it is needed."""
+    from scipy.optimize import lsq_linear
+
+    return lsq_linear
+
+
+def descend_all(search: Search) -> bool:
+    """Descend from each start; tell whether the best of them stalled."""
+    ends: list[tuple[float, bool]] = []
+    for name, x in search.starts:
+        if 0 < search.few.size < search.free.size:
+            x, _, _ = descend(search, x, search.few)
+        x, loss, stalled = descend(search, x, search.free)
+        search.note(f"least squares from {name} ended at {loss:.4g} {search.unit_name}")
+        ends.append((loss, stalled))
+    return min(ends)[1]
+
+
+def descend(search: Search, x: FloatArray, free: IndexArray) -> tuple[FloatArray, float, bool]:
+    """Return where Gauss-Newton with the parameters ``free`` ends, its loss, and if it stalled."""
     while True:
-        loss, r, jac = search.linearise(u)
+        loss, r, jac = search.linearise(x)
         if not np.isfinite(loss):
-            return
-        candidates = u + _steps(r, jac)
-        losses = search.unit_batch(candidates)
+            return x, loss, True
+        steps, promised = _steps(search, x, r, jac, free)
+        losses = search.batch(steps)
         best = int(np.argmin(losses))
         if not losses[best] < loss * (1 - _LEAST_GAIN):
-            return
-        u = candidates[best]
+            if losses[best] < loss:
+                x, loss = steps[best], float(losses[best])
+            return x, loss, promised < loss * (1 - _PROMISE)
+        x = steps[best]
 
 
-def _steps(r: FloatArray, jac: FloatArray) -> FloatArray:
-    """Return the steps [dampings, free] that minimise |r + J s|² + damping |s|²."""
-    normal = jac.T @ jac
-    scale = max(float(normal.diagonal().max()), np.finfo(float).tiny)
-    values, vectors = np.linalg.eigh(normal / scale)
-    slope = vectors.T @ (jac.T @ r) / scale
-    # rounding can make the eigenvalue of a direction without effect negative
-    curvature = np.maximum(values, 0) + _DAMPINGS[:, np.newaxis]
-    steps: FloatArray = -(slope / curvature) @ vectors.T
-    longest = np.abs(steps).max(axis=1, keepdims=True)
-    steps *= _LONGEST_STEP / np.maximum(longest, _LONGEST_STEP)
-    return steps
+def _steps(
+    search: Search, x: FloatArray, r: FloatArray, jac: FloatArray, free: IndexArray
+) -> tuple[FloatArray, float]:
+    """Return candidates [N, names], and the least loss that the linear model promises."""
+    from scipy.optimize import lsq_linear
+
+    scale = search.scale[free]
+    lower, upper = search.space.lower[free], search.space.upper[free]
+    z, low, high = x[free] / scale, lower / scale, upper / scale
+    scaled = jac[:, free] * scale
+    normal, slope = scaled.T @ scaled, scaled.T @ r
+    largest = max(float(normal.diagonal().max()), np.finfo(float).tiny)
+    # lsq_linear wants room on both sides
+    box = (np.minimum(low - z, -np.finfo(float).tiny), np.maximum(high - z, np.finfo(float).tiny))
+    candidates = np.repeat(x[np.newaxis], len(_DAMPINGS) * len(_LENGTHS), axis=0)
+    promised = np.inf
+    for i, damping in enumerate(_DAMPINGS):
+        root = np.linalg.cholesky(normal + (damping + _ROUNDING) * largest * np.eye(free.size))
+        step = lsq_linear(root.T, -np.linalg.solve(root, slope), box, method="bvls").x
+        promised = min(promised, float(r @ r + 2 * step @ slope + step @ normal @ step))
+        for k, length in enumerate(_LENGTHS):
+            moved = np.clip((z + length * step) * scale, lower, upper)
+            candidates[i * len(_LENGTHS) + k, free] = moved
+    return candidates, promised

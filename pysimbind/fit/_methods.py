@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ..errors import FitError, nearest
+from ._auto import run_auto
 from ._bayes import require_bayes, run_bayes
 from ._cmaes import require_cma, run_cmaes
 from ._de import require_de, run_de
-from ._lsq import run_lsq
+from ._lsq import require_lsq, run_lsq
 from ._scipy_local import require_minimize, run_lbfgsb, run_nelder_mead
 from ._search import Search
 
@@ -36,9 +37,10 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     {
         method.name: method
         for method in (
+            Method("auto", run_auto, require_lsq, max_evals=20_000),
+            Method("lsq", run_lsq, require_lsq, max_evals=10_000),
             Method("cmaes", run_cmaes, require_cma, max_evals=30_000),
             Method("de", run_de, require_de, max_evals=30_000),
-            Method("lsq", run_lsq, lambda: None, max_evals=10_000),
             Method("lbfgsb", run_lbfgsb, require_minimize, max_evals=10_000),
             Method("nelder-mead", run_nelder_mead, require_minimize, max_evals=30_000),
             # As the original: 5 + 100 points, random_state 1, all 19 parameters free.
@@ -55,8 +57,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 )
 """The methods by name.
 
-pycma's CMA-ES, scipy's differential evolution, our least squares with derivatives, scipy's
-L-BFGS-B and Nelder-Mead, Bayesian optimisation.
+Our least squares with derivatives, alone or with CMA-ES where that is not enough (``auto``),
+pycma's CMA-ES, scipy's differential evolution, L-BFGS-B and Nelder-Mead, Bayesian optimisation.
 """
 
 

@@ -26,7 +26,7 @@ def run_lbfgsb(search: Search, seed: int) -> None:
 
     def loss_and_gradient(u: FloatArray) -> tuple[float, FloatArray]:
         nonlocal worst
-        loss, r, jac = search.linearise(u)
+        loss, r, jac = search.unit_linearise(u)
         if not np.isfinite(loss):
             return 10 * worst + 1, np.zeros(u.size)  # its line search can't step back from infinity
         worst = max(worst, loss)

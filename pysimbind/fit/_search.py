@@ -10,13 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ..objective import Objective
-from ..parameters import NAMES, Space
+from ..parameters import Space
+from ._checkpoint import Checkpoint
 from .status import FitStatus
 
 FloatArray = npt.NDArray[np.float64]
+IndexArray = npt.NDArray[np.intp]
 
 # An improvement by less than this share of the best loss is not worth a line of history.
 _HISTORY_STEP = 1e-3
+# Where a bound is infinite, global methods look as far as this times what doubles every latency.
+_REACH = 2.0
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class FitProgress:
     """How far a fit is, given to its callback after every batch of evaluations.
 
     ``nfev`` of at most ``max_evals`` evaluations are done, in ``nit`` batches and ``time_s``
-    seconds; ``x`` with loss ``fun`` is the best so far (infinity: none was feasible yet).
+    seconds; ``x`` with loss ``fun``, the ridge included, is the best so far (infinity: none was
+    feasible yet).
     """
 
     method: str
@@ -58,130 +63,215 @@ class SearchEnd(Exception):  # noqa: N818  # an end, not an error
         self.status = status
 
 
-class Search:
-    """What a method sees: the free parameters as a cube, and an evaluation that may end it.
+@dataclass(frozen=True)
+class Budget:
+    """When a search ends at the latest, and who is told of its progress."""
 
-    ``unit_batch`` folds every real number into the box, so that no method meets a wall:
-    x = lower + (upper - lower) (1 - cos(pi u)) / 2. The unit interval covers the box once, and
-    both bounds are approached quadratically, which resolves coefficients orders of magnitude
-    smaller than their bound.
+    max_evals: int
+    max_time_s: float | None
+    callback: Callback | None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is searched. Arrays are over all names of the model.
+
+    ``space``: the box, the bounds of what is held closed around its value; they may be infinite.
+    ``starts``: name and x of each point known or guessed beforehand. ``scale``: the change of each
+    parameter that changes the mean E2E by as much as it is; 0: it has no effect. ``ridge``: the
+    weight of the square of each parameter, measured by its scale, beside the loss. ``few``: the
+    parameters to begin with. ``saturated``: the runs whose queue grows to their end.
+    """
+
+    space: Space
+    starts: tuple[tuple[str, FloatArray], ...]
+    scale: FloatArray
+    ridge: FloatArray
+    few: IndexArray
+    saturated: tuple[str, ...]
+
+
+class Search:
+    """What a method sees: the problem, and evaluations that may end it.
+
+    Losses are those of the objective and the ridge together. ``unit_batch`` folds every real number
+    into the box, so that no method meets a wall: x = lower + (upper - lower) (1 - cos(pi u)) / 2.
+    The unit interval covers the box once, and both bounds are approached quadratically, which
+    resolves coefficients orders of magnitude smaller than their bound. Infinite bounds are there
+    replaced by what no parameter needs.
     """
 
     def __init__(
         self,
         objective: Objective,
-        space: Space,
+        problem: Problem,
+        budget: Budget,
         *,
         method: str,
-        max_evals: int,
-        max_time_s: float | None,
-        callback: Callback | None,
+        checkpoint: Checkpoint,
     ) -> None:
-        self.space = space
-        self.free = np.flatnonzero(space.lower < space.upper)
-        self.max_evals = max_evals
+        self.space, self.starts, self.scale = problem.space, problem.starts, problem.scale
+        self.saturated = problem.saturated
+        effect = problem.scale > 0
+        self.free = np.flatnonzero((self.space.lower < self.space.upper) & effect)
+        self.few = np.intersect1d(problem.few, self.free)
+        self.cube = _finite(problem)
+        self.max_evals = budget.max_evals
+        self.unit_name = objective.loss.unit
         self.nfev = 0
         self.njev = 0
         self.nit = 0
-        self.best: tuple[float, FloatArray] | None = None
+        self.notes: list[str] = []
+        self._ridge = np.sqrt(problem.ridge[effect]) / problem.scale[effect]
+        self._ridged = np.flatnonzero(effect)[self._ridge > 0]
+        self._ridge = self._ridge[self._ridge > 0]
+        self._best: tuple[float, float, FloatArray] | None = None
         self._best_nfev = 0
         self._history: list[tuple[int, float]] = []
         self._objective = objective
         self._method = method
-        self._max_time_s = max_time_s
-        self._callback = callback
+        self._budget = budget
+        self._checkpoint = checkpoint
         self._start_s = time.perf_counter()
 
     @property
     def time_s(self) -> float:
-        """Seconds since the search began."""
-        return time.perf_counter() - self._start_s
+        """Seconds of searching, those before a resumption included."""
+        return self._checkpoint.time_s + time.perf_counter() - self._start_s
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether there is a best at all."""
+        return self._best is not None
+
+    @property
+    def best_loss(self) -> float:
+        """The least loss so far, the ridge included; infinity before the first evaluation."""
+        return np.inf if self._best is None else self._best[0]
+
+    @property
+    def best_x(self) -> FloatArray:
+        """The candidate [names] with that loss."""
+        assert self._best is not None  # nobody asks before the first evaluation
+        return self._best[2]
+
+    @property
+    def best_fun(self) -> float:
+        """The loss of that candidate, without the ridge."""
+        assert self._best is not None
+        return self._best[1]
 
     @property
     def history(self) -> tuple[tuple[int, float], ...]:
-        """(Evaluations, best loss) at each improvement worth telling, and at the last one."""
-        if self.best is None or not np.isfinite(self.best[0]):
+        """(Evaluations, best loss with the ridge) at each improvement worth telling."""
+        if self._best is None or not np.isfinite(self._best[0]):
             return ()
-        last = (self._best_nfev, self.best[0])
+        last = (self._best_nfev, self._best[0])
         return (*(entry for entry in self._history if entry != last), last)
 
-    def unit_batch(self, u: npt.ArrayLike) -> FloatArray:
-        """Return the losses [N] at ``u`` [N, free], folded into the box."""
-        return self.batch(self._fold(np.asarray(u, dtype=np.float64)))
-
-    def linearise(self, u: FloatArray) -> tuple[float, FloatArray, FloatArray]:
-        """Return loss, residuals [M] and their derivatives [M, free] by ``u`` [free]; may end it.
-
-        It counts as one evaluation. Where the loss is infinite, so are the residuals. The
-        derivatives are of the kind "renewal": exact ones mislead on a server that is never idle.
-        """
-        x = self._fold(u[np.newaxis])
-        loss, r, jac = self._objective.linearise(x[0], "renewal")
-        self.njev += 1
-        self._evaluated(x, np.array([loss]))
-        span = self.space.upper[self.free] - self.space.lower[self.free]
-        return loss, r, jac[:, self.free] * (span * np.pi / 2 * np.sin(np.pi * u))
-
-    def unit(self, x: FloatArray) -> FloatArray:
-        """Return the ``u`` [free] in [0, 1] of a vector [names], moved into the box."""
-        share = np.clip(self.space.to_unit(x)[self.free], 0, 1)
-        u: FloatArray = np.arccos(1 - 2 * share) / np.pi
-        return u
-
-    @property
-    def baseline(self) -> FloatArray | None:
-        """The parameters [names] known before, if any."""
-        baseline = self._objective.experiments[0].baseline
-        return None if baseline is None else baseline.vector
+    def note(self, text: str) -> None:
+        """Keep a line for the report: what the method did."""
+        self.notes.append(text)
 
     def batch(self, candidates: FloatArray) -> FloatArray:
         """Return the losses [N] of ``candidates`` [N, names]; never exceeds the budgets."""
         candidates = candidates[: self.max_evals - self.nfev]
-        loss = self._objective.batch(candidates)
-        self._evaluated(candidates, loss)
+        loss = self._checkpoint.losses(candidates, self._objective)
+        return self._evaluated(candidates, loss)
+
+    def linearise(self, x: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+        """Return loss, residuals [M] and their derivatives [M, names] at ``x``; may end the search.
+
+        It counts as one evaluation. The ridge's residuals come last. Where the loss is infinite, so
+        are the residuals. The derivatives are of the kind "renewal": exact ones mislead on a server
+        that is never idle.
+        """
+        fun, r, jac = self._objective.linearise(x, "renewal")
+        self.njev += 1
+        loss = self._evaluated(x[np.newaxis], np.array([fun]))
+        rows = np.zeros((self._ridged.size, x.size))
+        rows[np.arange(self._ridged.size), self._ridged] = self._ridge
+        return (
+            float(loss[0]),
+            np.concatenate([r, self._ridge * x[self._ridged]]),
+            np.concatenate([jac, rows]),
+        )
+
+    def unit_batch(self, u: npt.ArrayLike) -> FloatArray:
+        """Return the losses [N] at ``u`` [N, free], folded into the box."""
+        return self.batch(self.fold(np.asarray(u, dtype=np.float64)))
+
+    def unit_linearise(self, u: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+        """Return loss, residuals and their derivatives by ``u`` [free], as ``linearise``."""
+        loss, r, jac = self.linearise(self.fold(u[np.newaxis])[0])
+        span = self.cube.upper[self.free] - self.cube.lower[self.free]
+        return loss, r, jac[:, self.free] * (span * np.pi / 2 * np.sin(np.pi * u))
+
+    def unit(self, x: FloatArray) -> FloatArray:
+        """Return the ``u`` [free] in [0, 1] of a vector [names], moved into the box."""
+        share = np.clip(self.cube.to_unit(x)[self.free], 0, 1)
+        u: FloatArray = np.arccos(1 - 2 * share) / np.pi
+        return u
+
+    def fold(self, u: FloatArray) -> FloatArray:
+        """Return the vectors [N, names] of ``u`` [N, free]."""
+        cube = np.full((len(u), self.space.lower.size), 0.5)
+        cube[:, self.free] = (1 - np.cos(np.pi * u)) / 2
+        return self.cube.from_unit(cube)
+
+    def _evaluated(self, candidates: FloatArray, fun: FloatArray) -> FloatArray:
+        """Count, keep the best, tell the callback, and end the search if it is time to."""
+        penalty: FloatArray = ((candidates[:, self._ridged] * self._ridge) ** 2).sum(axis=1)
+        loss = fun + penalty
+        self._record(candidates, fun, loss)
+        if self.nfev >= self.max_evals:
+            self._report()
+            raise SearchEnd(FitStatus.EVALUATIONS)
+        if not self._checkpoint.replaying:
+            self._report()
+            self._checkpoint.save_now_and_then(self.time_s)
+            if self._budget.max_time_s is not None and self.time_s >= self._budget.max_time_s:
+                raise SearchEnd(FitStatus.TIME)
         return loss
 
-    def _fold(self, u: FloatArray) -> FloatArray:
-        cube = np.full((len(u), len(NAMES)), 0.5)
-        cube[:, self.free] = (1 - np.cos(np.pi * u)) / 2
-        return self.space.from_unit(cube)
-
-    def _evaluated(self, candidates: FloatArray, loss: FloatArray) -> None:
-        self._record(candidates, loss)
-        self._report()
-        if self.nfev >= self.max_evals:
-            raise SearchEnd(FitStatus.EVALUATIONS)
-        if self._max_time_s is not None and self.time_s >= self._max_time_s:
-            raise SearchEnd(FitStatus.TIME)
-
-    def _record(self, candidates: FloatArray, loss: FloatArray) -> None:
+    def _record(self, candidates: FloatArray, fun: FloatArray, loss: FloatArray) -> None:
         i = int(np.argmin(loss))
-        value = float(loss[i])
-        if self.best is None or value < self.best[0]:
-            self.best = (value, candidates[i].copy())  # one assignment: Ctrl-C can't split it
+        if self._best is None or loss[i] < self._best[0]:
+            # one assignment: Ctrl-C can't split it
+            self._best = (float(loss[i]), float(fun[i]), candidates[i].copy())
             self._best_nfev = self.nfev + i + 1
             last = self._history[-1][1] if self._history else np.inf
-            if value < last * (1 - _HISTORY_STEP):
-                self._history.append((self._best_nfev, value))
+            if self._best[0] < last * (1 - _HISTORY_STEP):
+                self._history.append((self._best_nfev, self._best[0]))
         self.nfev += len(loss)
         self.nit += 1
 
     def _report(self) -> None:
-        if self._callback is None or self.best is None:
+        if self._budget.callback is None or self._best is None:
             return
-        fun, x = self.best
         try:
-            self._callback(
+            self._budget.callback(
                 FitProgress(
                     method=self._method,
                     nfev=self.nfev,
                     max_evals=self.max_evals,
                     nit=self.nit,
-                    fun=fun,
-                    unit=self._objective.loss.unit,
-                    x=x,
+                    fun=self.best_loss,
+                    unit=self.unit_name,
+                    x=self.best_x,
                     time_s=self.time_s,
                 )
             )
         except StopIteration:
             raise SearchEnd(FitStatus.CALLBACK) from None
+
+
+def _finite(problem: Problem) -> Space:
+    """Return the box without infinite bounds; what has no effect stays where it starts."""
+    lower, upper = problem.space.lower, problem.space.upper
+    reach = _REACH * problem.scale
+    first = problem.starts[0][1]
+    low = np.where(np.isfinite(lower), lower, np.minimum(first, 0) - reach)
+    high = np.where(np.isfinite(upper), upper, np.maximum(first, np.maximum(low, 0)) + reach)
+    idle = problem.scale == 0
+    return Space(np.where(idle, first, low), np.where(idle, first, high), problem.space.model)

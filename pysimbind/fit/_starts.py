@@ -1,4 +1,4 @@
-"""Where local methods start: what is known, the middle, at random, and again around the best."""
+"""Where local methods start: what is known or guessed, and again around the best."""
 
 from __future__ import annotations
 
@@ -24,28 +24,22 @@ _IMPROVEMENT = 1e-3
 def search_from_starts(search: Search, seed: int, descend: Callable[[FloatArray], object]) -> None:
     """Call ``descend`` with starts ``u`` [free] until it helps no more, or the search ends.
 
-    The baseline and the middle of the cube come first, then points around the best so far, for a
-    loss has jumps that stop a local method and are small to step over, and now and then one
-    anywhere. Points are drawn from one stream of ``seed``.
+    The search's own starts come first, then points around the best so far, for a loss has jumps
+    that stop a local method and are small to step over, and now and then one anywhere. Points are
+    drawn from one stream of ``seed``.
     """
     rng = np.random.default_rng(seed)
     dimension = search.free.size
-    starts = [] if search.baseline is None else [search.unit(search.baseline)]
-    for start in [*starts, np.full(dimension, 0.5)]:
-        descend(np.clip(start, _MARGIN, 1 - _MARGIN))
+    for _, x in search.starts:
+        descend(np.clip(search.unit(x), _MARGIN, 1 - _MARGIN))
     stalled, spreads = 0, cycle(_SPREADS)
     for number in count(1):
-        before, x = _best(search)
+        before, x = search.best_loss, search.best_x
         if number % _ANYWHERE_EVERY and np.isfinite(before):
             start = search.unit(x) * np.exp(next(spreads) * rng.standard_normal(dimension))
         else:
             start = rng.random(dimension)
         descend(np.clip(start, _MARGIN / 10, 1 - _MARGIN / 10))
-        stalled = 0 if _best(search)[0] < before * (1 - _IMPROVEMENT) else stalled + 1
+        stalled = 0 if search.best_loss < before * (1 - _IMPROVEMENT) else stalled + 1
         if stalled == _PATIENCE:
             return
-
-
-def _best(search: Search) -> tuple[float, FloatArray]:
-    assert search.best is not None  # a descent begins by evaluating its start
-    return search.best

@@ -1,54 +1,26 @@
-"""Where a fit searches: named boxes, files, and the parameters that it holds."""
+"""Where a fit searches: kinds of bounds, boxes of experiments and files, and what it holds."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import FitError, nearest
+from .._jsonio import read_json
+from ..errors import FitError, ParameterError, nearest
 from ..experiment import Experiment
-from ..parameters import ALIASES, NAMES, Space
+from ..models import StepModel
+from ..parameters import Parameters, Space
 
 Bounds: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | Space
 Fixed: TypeAlias = Mapping[str, float | None] | Iterable[str]
 
-DEFAULT_BOUNDS = Space.from_mapping(
-    {
-        # s per decoded or prefilled token: small models on a GPU need 1e-5, CPUs 1e-3
-        "sum_decode_tokens": [0, 1e-3],
-        "sum_prefill_tokens": [0, 1e-3],
-        "max_prefill_tokens": [0, 1e-3],
-        "num_prefills": [0, 1e-2],
-        # s per pair of decoded tokens, or of decoded token and other
-        "sum_decode_tokenss2": [0, 1e-5],
-        "sum_decode_tokensmsumprefill_tokens": [0, 1e-5],
-        "sum_decode_tokensmmaxprefill_tokens": [0, 1e-5],
-        "sum_decode_tokensmnumprefills": [0, 1e-4],
-        # s per pair of prefilled tokens: 2048 of them squared are 4e6
-        "sum_prefill_tokenss2": [0, 1e-6],
-        "sum_prefill_tokensmmaxprefill_tokens": [0, 1e-6],
-        "sum_prefill_tokensmnumprefills": [0, 1e-5],
-        "max_prefill_tokenss2": [0, 1e-6],
-        "max_prefill_tokensmnumprefills": [0, 1e-5],
-        "num_prefillss2": [0, 1e-3],
-        "intercept": [0, 0.1],
-        # us
-        "schedule_time": [0, 2000],
-        "update_time": [0, 2000],
-        "queue_overhead": [0, 10000],
-        "vllm_overhead": [0, 50000],
-    }
-)
-"""The box named ``default``: no time is negative, and steps reach 0.1 s before a token is done."""
-
-# Moving along an alias changes no simulated time: holding its first name takes the freedom away.
-ALIASED = tuple(next(iter(alias)) for alias in ALIASES)
+KINDS = ("nonnegative", "free", "around:SHARE")
 
 
 @dataclass(frozen=True)
@@ -65,23 +37,29 @@ class Box:
         """The space with each held parameter's bounds closed around its value."""
         lower, upper = self.space.lower.copy(), self.space.upper.copy()
         for name, value in self.held.items():
-            lower[NAMES.index(name)] = upper[NAMES.index(name)] = value
-        return Space(lower, upper)
+            lower[self.space.model.index(name)] = upper[self.space.model.index(name)] = value
+        return Space(lower, upper, self.space.model)
 
 
 def make_box(
-    experiment: Experiment, bounds: Bounds | None, fixed: Fixed | None, hold_aliases: bool
+    experiments: Sequence[Experiment],
+    model: StepModel,
+    bounds: Bounds | None,
+    fixed: Fixed | None,
+    known: Parameters | None,
+    hold_aliases: bool,
 ) -> Box:
     """Resolve what ``fit`` was given into a box with at least one free parameter.
 
-    Raises ``FitError`` or ``ParameterError`` for unknown names and values that are no numbers.
+    ``known``: parameters to centre bounds ``around``, and to hold others at. Raises ``FitError`` or
+    ``ParameterError`` for unknown names and values that are no numbers.
     """
-    name, space = _space(experiment, bounds)
+    name, space = _space(experiments, model, bounds, known)
     if fixed is not None:
-        held, why = _held(experiment, space, fixed), "as asked"
+        held, why = _held(space, fixed, known), "as asked"
     elif hold_aliases:
-        held = _held(experiment, space, ALIASED)
-        why = "a change in them is undone by intercept and vllm_overhead"
+        held = _held(space, [next(iter(alias)) for alias in model.aliases], known)
+        why = "a change in them is undone by other parameters"
     else:
         held, why = {}, ""
     box = Box(name, space, held, why)
@@ -90,48 +68,105 @@ def make_box(
     return box
 
 
-def _space(experiment: Experiment, bounds: Bounds | None) -> tuple[str, Space]:
+def _space(
+    experiments: Sequence[Experiment],
+    model: StepModel,
+    bounds: Bounds | None,
+    known: Parameters | None,
+) -> tuple[str, Space]:
     if isinstance(bounds, Space):
+        if bounds.model != model:
+            raise FitError(
+                f"the bounds are of model {bounds.model.name!r}, the fit is of {model.name!r}"
+            )
         return "given", bounds
     if isinstance(bounds, Mapping):
-        return "given", Space.from_mapping(bounds)
-    known = {"default": DEFAULT_BOUNDS, **experiment.bounds}
+        return "given", _partial(bounds, model)
+    boxes = _boxes(experiments, model)
     if bounds is None:
-        bounds = "original" if "original" in known else "default"
-    if isinstance(bounds, str) and bounds in known:
-        return bounds, known[bounds]
+        bounds = "original" if "original" in boxes else "nonnegative"
+    if isinstance(bounds, str):
+        if bounds in boxes:
+            return bounds, boxes[bounds]
+        kind, _, argument = bounds.partition(":")
+        if bounds in ("nonnegative", "free"):
+            return bounds, _unbounded(model, bounds == "free")
+        if kind == "around":
+            return bounds, _around(model, argument, bounds, known)
     path = Path(bounds)
     if isinstance(bounds, str) and path.name == bounds and not path.exists():
+        names = (*boxes, *KINDS)
         raise FitError(
-            f"unknown bounds {bounds!r}{nearest(bounds, known)} "
-            f"(bounds of {experiment.name}: {', '.join(known)}; or give a JSON file)"
+            f"unknown bounds {bounds!r}{nearest(bounds, names)} "
+            f"(bounds: {', '.join(names)}; or give a JSON file)"
         )
-    return str(path), Space.load(path)
+    try:
+        return str(path), _partial(read_json(path, ParameterError), model)
+    except ParameterError as exc:
+        text, where = str(exc), str(path)
+        raise ParameterError(text if where in text else f"{where}: {text}") from exc
 
 
-def _held(experiment: Experiment, space: Space, fixed: Fixed) -> dict[str, float]:
+def _boxes(experiments: Sequence[Experiment], model: StepModel) -> dict[str, Space]:
+    """Return the named boxes of the first experiment that are of this model."""
+    return {name: box for name, box in experiments[0].bounds.items() if box.model == model}
+
+
+def _unbounded(model: StepModel, free: bool) -> Space:
+    size = len(model.names)
+    return Space(np.full(size, -np.inf if free else 0.0), np.full(size, np.inf), model)
+
+
+def _partial(mapping: Any, model: StepModel) -> Space:
+    """Return the box of some names' [lower, upper], the others being >= 0; None: no bound."""
+    space = _unbounded(model, free=False)
+    if not isinstance(mapping, Mapping):
+        raise ParameterError(
+            f"bounds must map names to [lower, upper], got {type(mapping).__name__}"
+        )
+    return Space.from_mapping({**space.as_dict(), **mapping}, model)
+
+
+def _around(model: StepModel, argument: str, text: str, known: Parameters | None) -> Space:
+    try:
+        share = float(argument)
+    except ValueError:
+        share = -1.0
+    if not 0 < share < math.inf:
+        raise FitError(
+            f"bounds {text!r}: needs a share > 0, as in around:0.5 for half to 1.5 times"
+        )
+    if known is None:
+        raise FitError(
+            f"bounds {text!r}: there is nothing to be around: the experiment has no baseline of "
+            f"model {model.name!r}; give initial parameters"
+        )
+    reach = share * np.abs(known.vector)
+    return Space(known.vector - reach, known.vector + reach, model)
+
+
+def _held(space: Space, fixed: Fixed, known: Parameters | None) -> dict[str, float]:
     names = [fixed] if isinstance(fixed, str) else fixed
     values = dict(names) if isinstance(names, Mapping) else dict.fromkeys(names)
+    model = space.model
     for name in values:
-        if name not in NAMES:
-            raise FitError(f"unknown parameter {name!r} in fixed{nearest(str(name), NAMES)}")
+        if name not in model.names:
+            raise FitError(f"unknown parameter {name!r} in fixed{nearest(str(name), model.names)}")
     held = {}
-    for name in sorted(values, key=NAMES.index):
+    for name in sorted(values, key=model.index):
         value = values[name]
-        held[name] = _usual(experiment, space, name) if value is None else _number(name, value)
+        held[name] = _usual(space, name, known) if value is None else _number(name, value)
     return held
 
 
-def _usual(experiment: Experiment, space: Space, name: str) -> float:
-    """Return the baseline's value, moved into the bounds; without a baseline, the lower bound.
+def _usual(space: Space, name: str, known: Parameters | None) -> float:
+    """Return the known value, or else 0, moved into the bounds.
 
-    At the lower bound of the default box an overhead is absent, and a coefficient's term is off.
+    At 0 an overhead is absent, and a coefficient's term is off.
     """
-    i = NAMES.index(name)
+    i = space.model.index(name)
     lower, upper = float(space.lower[i]), float(space.upper[i])
-    if experiment.baseline is None:
-        return lower
-    return min(max(experiment.baseline[name], lower), upper)
+    return min(max(0.0 if known is None else known[name], lower), upper)
 
 
 def _number(name: str, value: object) -> float:

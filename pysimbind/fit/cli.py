@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from .._cli import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_OK,
     Command,
+    Interrupts,
     Parser,
-    add_experiment,
     add_reading,
+    add_semantics,
     add_settings,
     check_outputs,
     guarded,
@@ -27,14 +29,22 @@ from .._cli import (
     reading_inputs,
     with_semantics,
 )
-from ..errors import FitError
-from ..experiment import experiment_names
+from .._jsonio import read_json
+from ..errors import FitError, ParameterError
+from ..experiment import Experiment, experiment_names
 from ..losses import LOSSES
+from ..models import MODELS
 from ._fit import fit
 from ._methods import METHODS
 from ._search import FitProgress
+from .bounds import KINDS as BOUNDS
 from .bounds import Fixed
+from .holdout import KINDS as HOLDOUTS
 from .progress import ProgressLine
+from .result import FitResult
+from .saved import SCHEMA
+
+DEFAULT_EXPERIMENT = "exp1_30rr"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,31 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    check_outputs([args.out], [*reading_inputs(args), args.bounds])
-    experiment = with_semantics(read_experiment(args, read_settings(args.set)), args.semantics)
+    inputs = [*args.experiments, *reading_inputs(args), args.bounds, args.initial]
+    check_outputs([args.out], [*inputs, args.checkpoint, args.resume])
+    check_outputs([args.checkpoint], inputs)
+    experiments = [_read(args, name) for name in args.experiments]
     with interrupts() as ctrl_c:
-        progress = None if args.quiet or sys.stderr is None else ProgressLine()
-
-        def callback(state: FitProgress) -> None:
-            if progress is not None:
-                progress(state)
-            ctrl_c.check()
-
-        try:
-            result = fit(
-                experiment,
-                args.method,
-                loss=args.loss,
-                bounds=args.bounds,
-                fixed=_fixed(args.fixed),
-                max_evals=args.max_evals,
-                max_time_s=args.max_time,
-                seed=args.seed,
-                callback=callback,
-            )
-        finally:
-            if progress is not None:
-                progress.close()
+        result = _fit(args, experiments, ctrl_c)
         if args.out is not None:
             result.save(args.out)
         print_report(result.report() + ("" if args.out is None else f"\nsaved: {args.out}"))
@@ -82,31 +73,89 @@ def _run(args: argparse.Namespace) -> int:
     return EXIT_OK if result.success else EXIT_FAILED
 
 
+def _fit(
+    args: argparse.Namespace, experiments: Sequence[Experiment], ctrl_c: Interrupts
+) -> FitResult:
+    progress = None if args.quiet or sys.stderr is None else ProgressLine()
+
+    def callback(state: FitProgress) -> None:
+        if progress is not None:
+            progress(state)
+        ctrl_c.check()
+
+    try:
+        return fit(
+            experiments,
+            args.method,
+            model=args.model,
+            loss=args.loss,
+            bounds=args.bounds,
+            fixed=_fixed(args.fixed),
+            weights=args.weights,
+            holdout=args.holdout,
+            initial=None if args.initial is None else _initial(args.initial),
+            ridge=args.ridge,
+            max_evals=args.max_evals,
+            max_time_s=args.max_time,
+            seed=args.seed,
+            callback=callback,
+            checkpoint=args.checkpoint,
+            resume=args.resume,
+            strict=args.strict,
+        )
+    finally:
+        if progress is not None:
+            progress.close()
+
+
+def _read(args: argparse.Namespace, name: str) -> Experiment:
+    settings = read_settings(args.set)
+    return with_semantics(read_experiment(args, settings, name), args.semantics)
+
+
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Fit the simulator's parameters to a measured run."
+    parser.description = (
+        "Fit the simulator's parameters to a measured run, or to several runs at once."
+    )
     parser.epilog = f"bundled experiments: {', '.join(experiment_names())}"
-    add_experiment(parser)
+    parser.add_argument(
+        "experiments",
+        nargs="*",
+        default=[DEFAULT_EXPERIMENT],
+        metavar="EXPERIMENT",
+        help="bundled experiments or measurement files, which share the parameters "
+        f"(default: {DEFAULT_EXPERIMENT})",
+    )
+    add_semantics(parser)
+    _add_problem(parser.add_argument)
+    _add_search(parser.add_argument)
+    add = parser.add_argument
+    add("--out", metavar="FILE", help="save the fit record as JSON")
+    add("--strict", action="store_true", help="refuse data that the checks find fault with")
+    add("--quiet", action="store_true", help="show no progress")
     add_reading(parser)
     add_settings(parser)
-    add = parser.add_argument
-    add("--method", default="cmaes", metavar="NAME", help=f"{', '.join(METHODS)} (default: cmaes)")
-    budgets = ", ".join(f"{m.name} {m.max_evals:,}" for m in METHODS.values())
-    add("--max-evals", type=int, metavar="N", help=f"evaluations (default: {budgets})")
-    add("--max-time", type=float, metavar="SECONDS", help="stop after this time (default: never)")
-    seeds = ", ".join(f"{m.name} {m.seed}" for m in METHODS.values())
-    add("--seed", type=int, metavar="S", help=f"same seed, same result (default: {seeds})")
+
+
+def _add_problem(add: Callable[..., Any]) -> None:
     add(
-        "--bounds",
-        metavar="BOX",
-        help="a box of the experiment, 'default', or a JSON file {name: [lower, upper]} "
-        "(default: original where the experiment has it)",
+        "--model",
+        metavar="MODEL",
+        help=f"{', '.join(MODELS)}, or terms as in 'intercept,D,P,ctx,out' (default: quadratic15 "
+        "where the experiments bring a baseline or bounds, else extended)",
     )
     add(
         "--loss",
-        default="original",
+        default="recipe",
         metavar="LOSS",
         help=f"{', '.join(LOSSES)}, or words as in 'relative,ttft,e2e:5,tpot.p99,soft_l1:0.05,"
-        "warmup:10' (default: original)",
+        "warmup:10' (default: recipe)",
+    )
+    add(
+        "--bounds",
+        metavar="BOX",
+        help=f"{', '.join(BOUNDS)}, a box of the experiment, or a JSON file {{name: [lower, "
+        "upper]}} (default: original where the experiment has it, else nonnegative)",
     )
     add(
         "--fixed",
@@ -115,8 +164,38 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="hold a parameter (repeat for more), or 'none' (default: those that change nothing "
         "others can't, except with bayes)",
     )
-    add("--out", metavar="FILE", help="save the result as JSON")
-    add("--quiet", action="store_true", help="show no progress")
+    add("--holdout", metavar="WHAT", help=f"keep from the fit, and predict: {HOLDOUTS}")
+    add("--weights", type=_weights, metavar="W,W,...", help="of the runs (default: equal)")
+    add("--initial", metavar="FILE", help="parameters to start from: {name: value}, or a fit")
+    add("--ridge", type=float, metavar="W", help="pull of the later terms to 0 (default: 3e-5)")
+
+
+def _add_search(add: Callable[..., Any]) -> None:
+    add("--method", default="auto", metavar="NAME", help=f"{', '.join(METHODS)} (default: auto)")
+    budgets = ", ".join(f"{m.name} {m.max_evals:,}" for m in METHODS.values())
+    add("--max-evals", type=int, metavar="N", help=f"evaluations (default: {budgets})")
+    add("--max-time", type=float, metavar="SECONDS", help="stop after this time (default: never)")
+    seeds = ", ".join(f"{m.name} {m.seed}" for m in METHODS.values())
+    add("--seed", type=int, metavar="S", help=f"same seed, same result (default: {seeds})")
+    add("--checkpoint", metavar="FILE", help="keep what was evaluated here, for --resume")
+    add("--resume", metavar="FILE", help="go on from there: same options, same result")
+
+
+def _weights(text: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not numbers, as in 1,2,1") from None
+
+
+def _initial(path: str) -> object:
+    """Read parameters {name: value}, or those of a fit record."""
+    obj = read_json(path, ParameterError)
+    if isinstance(obj, dict) and obj.get("schema") == SCHEMA:
+        return FitResult.load(path).parameters
+    if not isinstance(obj, dict):
+        raise ParameterError(f"{path}: must be a JSON object {{name: value}} of all parameters")
+    return obj
 
 
 def _fixed(given: list[str] | None) -> Fixed | None:
@@ -134,4 +213,4 @@ def _fixed(given: list[str] | None) -> Fixed | None:
     return values
 
 
-COMMAND = Command("fit", "fit the parameters to a measured run", _configure, _run)
+COMMAND = Command("fit", "fit the parameters to measured runs", _configure, _run)

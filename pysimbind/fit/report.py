@@ -1,4 +1,4 @@
-"""The closing table of a fit, as plain ASCII text."""
+"""The closing tables of a fit, as plain ASCII text. docs/report.md reads one line by line."""
 
 from __future__ import annotations
 
@@ -6,48 +6,72 @@ import math
 from collections.abc import Iterable
 
 from .._text import table
-from ..parameters import IDENTIFIABLE, NAMES, unit
-from .result import Comparison, FitResult
+from ..accuracy import format_table
+from .compare import ORIGINAL, Comparison
+from .result import FitResult, FittedRun
 
 
 def format_report(result: FitResult) -> str:
-    """Return losses side by side, the parameters with units, the cost, and what it rests on."""
-    head = (
-        f"{result.experiment}, {result.config.semantics}: {result.method}, loss {result.loss}, "
-        f"bounds {result.bounds_name}, seed {result.seed}"
+    """Return what was fitted, how well it predicts, the parameters, and what it rests on."""
+    parts = [
+        _head(result),
+        "\n".join(_data(result)),
+        _losses(result),
+        format_table(result.accuracy),
+        _parameters(result),
+        "\n".join(_remarks(result)),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _head(result: FitResult) -> str:
+    semantics = ", ".join(dict.fromkeys(run.config.semantics for run in result.runs))
+    return (
+        f"{result.experiment}, {semantics}: {result.method}, model {result.model}, "
+        f"loss {result.loss}, bounds {result.bounds_name}, seed {result.seed}"
+        + (f", held out {result.holdout}" if result.holdout else "")
     )
-    parts = [head, _losses(result), _parameters(result), "\n".join(_remarks(result))]
-    return "\n\n".join(parts)
+
+
+def _data(result: FitResult) -> Iterable[str]:
+    """Say what the checks found; a note harms no fit, and is told in the record only."""
+    for run in result.runs:
+        for finding in run.findings:
+            if finding["severity"] != "note":
+                yield (
+                    f"{run.name}: {finding['severity']}: {finding['name']}: {finding['message']}; "
+                    f"{finding['action']}"
+                )
 
 
 def _losses(result: FitResult) -> str:
-    header = ["", f"loss [{result.unit}]", "TTFT error", "E2E error", ""]
-    return table([header, *(_loss_row(row) for row in result.comparisons)])
+    """Set the fit beside what was known before, if anything was."""
+    if len(result.comparisons) < 2:
+        return ""
+    twice = result.loss != ORIGINAL
+    header = ["", f"loss [{result.unit}]", *(["original loss [s^2]"] if twice else []), ""]
+    return table([header, *(_loss_row(row, twice) for row in result.comparisons)])
 
 
-def _loss_row(row: Comparison) -> list[str]:
-    errors = [_percent(row.ttft_mape), _percent(row.e2e_mape)]
-    return [row.name, f"{row.loss:.4g}", *errors, row.note]
-
-
-def _percent(value: float) -> str:
-    if not math.isfinite(value):
-        return "-"
-    return f"{value:.1f} %" if value < 100 else f"{value:,.0f} %"
+def _loss_row(row: Comparison, twice: bool) -> list[str]:
+    original = f"{row.original:.4g}" if math.isfinite(row.original) else "-"
+    return [row.name, f"{row.loss:.4g}", *([original] if twice else []), row.note]
 
 
 def _parameters(result: FitResult) -> str:
     rows = [["parameter", "value", "unit", "bounds", ""]]
-    lower, upper = result.bounds.lower, result.bounds.upper
-    for i, (name, value) in enumerate(result.params.items()):
-        box = f"{lower[i]:g} .. {upper[i]:g}"
-        rows.append([name, f"{value:.6g}", unit(name), box, _mark(result, name)])
+    for name, value in result.params.items():
+        i = result.model.index(name)
+        box = f"{result.bounds.lower[i]:g} .. {result.bounds.upper[i]:g}"
+        rows.append([name, f"{value:.6g}", result.model.unit(name), box, _mark(result, name)])
     return table(rows)
 
 
 def _mark(result: FitResult, name: str) -> str:
     if name in result.fixed:
         return "held"
+    if name in result.no_effect:
+        return "no effect here"
     return f"at its {result.at_bound[name]} bound" if name in result.at_bound else ""
 
 
@@ -58,19 +82,26 @@ def _remarks(result: FitResult) -> Iterable[str]:
         f"{result.nfev:,} evaluations{derivatives} in {result.time_s:.2f} s "
         f"({rate:,.0f} per second), {result.nit:,} batches; {result.message}"
     )
+    yield from result.notes
     if result.infeasible:
         counts = ", ".join(f"{count:,} {name}" for name, count in sorted(result.infeasible.items()))
         yield f"candidates that could not be simulated to their end: {counts}"
     yield (
-        f"at most {IDENTIFIABLE} of the {len(NAMES)} parameters can be told apart; " + _held(result)
+        f"at most {result.model.identifiable} of the {len(result.model.names)} parameters can be "
+        f"told apart; {_held(result)}"
     )
     if result.caveat:
         yield f"caveat: {result.caveat}"
-    if result.config.unmodelled:
-        yield (
-            f"settings that {result.config.semantics} does not act on: "
-            + ", ".join(result.config.unmodelled)
-        )
+    yield from _unmodelled(result.runs)
+
+
+def _unmodelled(runs: Iterable[FittedRun]) -> Iterable[str]:
+    said = {
+        f"settings that {run.config.semantics} does not act on: {', '.join(run.config.unmodelled)}"
+        for run in runs
+        if run.config.unmodelled
+    }
+    yield from sorted(said)
 
 
 def _held(result: FitResult) -> str:

@@ -1,0 +1,68 @@
+"""A first guess of the parameters, from the measured latencies alone: no simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..experiment import Experiment
+from ..models import StepModel
+from ._search import FloatArray
+
+# A request's first token costs at least its own prefill: few of them waited for nothing else.
+_UNDISTURBED = 10  # percentile
+_NETWORK_US = 1000.0  # to the server and back, and the work of its front end
+
+
+def guess(experiments: Sequence[Experiment], model: StepModel) -> FloatArray:
+    """Return parameters [names]: those of intercept, decoded and prefilled tokens, else zeros.
+
+    The time between a request's tokens is the length of the steps that made them: it is regressed
+    on the mean number of requests that decoded meanwhile, all of it known from the measurement.
+    """
+    step_s, decode_s = _decoding(experiments)
+    values = {
+        "intercept": step_s,
+        "sum_decode_tokens": decode_s,
+        "sum_prefill_tokens": _prefilling(experiments),
+        "vllm_overhead": _NETWORK_US,
+    }
+    return np.array([values.get(name, 0.0) for name in model.names])
+
+
+def _decoding(experiments: Sequence[Experiment]) -> tuple[float, float]:
+    """Return the length of a step [s] and what each decoding request adds, both >= 0."""
+    from scipy.optimize import nnls  # here: it takes a tenth of a second to import
+
+    parts = [_token_times(experiment) for experiment in experiments]
+    companions, tpot = (np.concatenate(part) for part in zip(*parts, strict=True))
+    if not tpot.size:
+        first = np.concatenate([e.ttft[e.ttft > 0] for e in experiments])
+        return (float(first.min()) / 2 if first.size else 0.0), 0.0
+    design = np.stack([np.ones_like(companions), companions], axis=1)
+    step_s, decode_s = nnls(design / tpot[:, np.newaxis], np.ones_like(tpot))[0]
+    return float(step_s), float(decode_s)
+
+
+def _token_times(experiment: Experiment) -> tuple[FloatArray, FloatArray]:
+    """Return, per request of several tokens, how many decoded meanwhile, and its TPOT [s]."""
+    output = experiment.workload.output_tokens
+    known = (experiment.e2e > experiment.ttft) & (output > 1)
+    arrival = experiment.workload.arrival_s[known]
+    first, last = arrival + experiment.ttft[known], arrival + experiment.e2e[known]
+    times = np.concatenate([first, last])
+    order = np.argsort(times, kind="stable")
+    times = times[order]
+    decoding = np.cumsum(np.repeat([1.0, -1.0], first.size)[order])
+    # request-seconds of decoding until each of the times
+    spent = np.concatenate([[0.0], np.cumsum(decoding[:-1] * np.diff(times))])[: times.size]
+    companions = (np.interp(last, times, spent) - np.interp(first, times, spent)) / (last - first)
+    return companions, (last - first) / (output[known] - 1)
+
+
+def _prefilling(experiments: Sequence[Experiment]) -> float:
+    """Return what a prompt token costs [s]."""
+    ratios = [e.ttft / np.maximum(e.workload.input_tokens, 1) for e in experiments]
+    known = np.concatenate([ratio[ratio > 0] for ratio in ratios])
+    return float(np.percentile(known, _UNDISTURBED)) if known.size else 0.0
