@@ -153,7 +153,7 @@ def test_derivatives_are_counted(exp1: Experiment) -> None:
     counts = {method: search(exp1, method, max_evals=200).njev for method in ("cmaes", *LOCAL)}
     assert counts["cmaes"] == counts["nelder-mead"] == 0
     assert counts["lbfgsb"] == 200
-    assert 200 / 13 <= counts["lsq"] < 200 / 13 + 1  # one for each dozen steps tried
+    assert 200 / 9 <= counts["lsq"] < 200 / 9 + 1  # one for each eight steps tried
     report = search(exp1, "lbfgsb", max_evals=20).report()
     assert "20 evaluations (20 with derivatives) in" in report
 

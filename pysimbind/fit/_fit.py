@@ -74,7 +74,7 @@ def fit(
     initial or baseline value, or at 0. Without ``fixed``, all methods but ``bayes`` hold the
     aliased overheads, which change nothing that others can't; ``()`` frees all. ``initial``:
     parameters to start from as well as from a rough guess. ``ridge``: weight of the squares of all
-    terms but the first few (those of the model ``small``), each measured by what doubles E2E; by
+    terms but intercept, decode and prefill tokens, each measured by what doubles E2E; by
     default 3e-5, or 0 where errors are absolute.
 
     ``max_evals``, ``seed``: by default the method's own. The same arguments give the same result,

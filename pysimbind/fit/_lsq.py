@@ -15,7 +15,13 @@ from ._search import FloatArray, IndexArray, Search
 
 _DAMPINGS = (0.0, 1e-5, 1e-3, 1e-1)  # of the largest diagonal element of JᵀJ
 _LENGTHS = (1.0, 0.4)
-_LEAST_GAIN = 2e-3  # of the loss: a step that gains less is the last one
+_LEAST_GAIN = 2e-3  # of the best loss: a step that gains less is in vain
+# Which phase a run falls into is a lottery worth some percent of the loss, and a lucky draw is no
+# reason to stay. So of steps that differ by less than a tie, the boldest is taken, and so many
+# steps in vain one after another, unless they lose more than the lottery can.
+_TIE = 0.03
+_PATIENCE = 3
+_NOISE = 0.1
 _ROUNDING = 1e-12  # of that element: keeps the normal equations solvable
 # Stalled: the linear model promised this share of the loss, and no step kept the promise.
 _PROMISE = 0.2
@@ -46,19 +52,24 @@ def descend_all(search: Search) -> bool:
 
 
 def descend(search: Search, x: FloatArray, free: IndexArray) -> tuple[FloatArray, float, bool]:
-    """Return where Gauss-Newton with the parameters ``free`` ends, its loss, and if it stalled."""
+    """Return the best that Gauss-Newton with ``free`` meets, its loss, and if it stalled."""
+    best_x, best, waited, stalled = x, np.inf, 0, True
     while True:
         loss, r, jac = search.linearise(x)
         if not np.isfinite(loss):
-            return x, loss, True
+            return best_x, best, True
+        if loss < best:
+            best_x, best = x, loss
         steps, promised = _steps(search, x, r, jac, free)
         losses = search.batch(steps)
-        best = int(np.argmin(losses))
-        if not losses[best] < loss * (1 - _LEAST_GAIN):
-            if losses[best] < loss:
-                x, loss = steps[best], float(losses[best])
-            return x, loss, promised < loss * (1 - _PROMISE)
-        x = steps[best]
+        i = int(np.argmin(losses))
+        stalled = promised < best * (1 - _PROMISE)
+        waited = 0 if losses[i] < best * (1 - _LEAST_GAIN) else waited + 1
+        if losses[i] < best:
+            best_x, best = steps[i], float(losses[i])
+        if waited > _PATIENCE or not losses[i] < best * (1 + _NOISE):
+            return best_x, best, stalled
+        x = steps[int(np.argmax(losses <= losses[i] * (1 + _TIE)))]  # the first: the boldest
 
 
 def _steps(

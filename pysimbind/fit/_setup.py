@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..experiment import Experiment
-from ..models import MODELS, StepModel
+from ..models import StepModel
 from ..objective import Objective
 from ..parameters import OVERHEADS, Parameters, Space
 from ._guess import guess
@@ -16,6 +16,9 @@ from ._search import FloatArray, Problem
 # Of the mean squared relative error, at a parameter that doubles every latency: enough to choose
 # between terms that data can't tell apart, too little to bias those that it can.
 RIDGE = 3e-5
+# The terms to begin with. A host cost per output token is not among them: alone with these it can
+# stand for the whole step.
+_FEW = ("intercept", "sum_decode_tokens", "sum_prefill_tokens")
 
 
 def known_parameters(
@@ -56,7 +59,7 @@ def set_up(
     scale = _scale(objective, space, starts[0][1])
     if ridge is None:
         ridge = 0.0 if objective.loss.errors == "absolute" else RIDGE
-    few = [name in MODELS["small"].terms or name in OVERHEADS for name in model.names]
+    few = [name in _FEW or name in OVERHEADS for name in model.names]
     return Problem(
         space=space,
         starts=starts,
