@@ -109,7 +109,7 @@ def capacity(
 
     def holds(draw: int, rate_rps: float) -> bool:
         sent = at_rate(workload, rate_rps, seed=draw)
-        with Simulator(sent, config) as simulator:
+        with Simulator(sent, config, params.model) as simulator:
             result = simulator.run(params)
         return result.outcome is Outcome.OK and all(slo.holds(sent, result) for slo in slos)
 

@@ -10,7 +10,7 @@ import numpy as np
 from ._jsonio import dump_json
 from ._timeline import traced
 from .errors import InputError
-from .parameters import COEFFICIENTS, NAMES, unit
+from .parameters import COEFFICIENTS, Parameters
 from .record import Record
 from .results import Outcome, SimResult
 from .simulator import Simulator
@@ -31,7 +31,14 @@ def to_command(record: Record) -> str:
     The flags are those that its ``request_rate_sweep.py`` gave to ``simulation_worker run``.
     """
     config, values = record.experiment.config, record.params
-    coeffs = ",".join(repr(values[name]) for name in COEFFICIENTS)
+    unknown = [n for n in values.model.terms if n not in COEFFICIENTS and values[n] != 0]
+    if unknown:
+        raise InputError(
+            f"{record.source}: the original simulator has no term {unknown[0]!r}: fit with "
+            "--model quadratic15 to export its command"
+        )
+    known = values.as_dict()
+    coeffs = ",".join(repr(known.get(name, 0.0)) for name in COEFFICIENTS)
     flags = {
         "--max-num-running-reqs": config.max_num_seqs,
         "--total-kv-blocks": 2**31 - 1 if config.num_gpu_blocks is None else config.num_gpu_blocks,
@@ -59,7 +66,8 @@ def to_yaml(record: Record) -> str:
     """Return parameters with units, and the server's settings, as YAML."""
     settings = record.experiment.config.as_dict()
     lines = ["params:"]
-    lines += [f"  {n}: {_scalar(record.params[n])}  # {_unit(n)}" for n in NAMES]
+    params = record.params
+    lines += [f"  {n}: {_scalar(v)}  # {_unit(params, n)}" for n, v in params.as_dict().items()]
     lines += ["config:", *(f"  {n}: {_scalar(value)}" for n, value in settings.items())]
     remarks = [f"parameters: {record.source}", *_cannot_say()]
     return _commented(remarks) + "\n".join(lines) + "\n"
@@ -72,7 +80,8 @@ def to_json(record: Record) -> str:
             {
                 "notes": [f"parameters: {record.source}", *_cannot_say()],
                 "params": record.params.as_dict(),
-                "units": {name: _unit(name) for name in NAMES},
+                "model": list(record.params.model.terms),
+                "units": {n: _unit(record.params, n) for n in record.params.model.names},
                 "config": record.experiment.config.as_dict(),
             }
         )
@@ -135,8 +144,8 @@ def _cannot_say() -> list[str]:
     ]
 
 
-def _unit(name: str) -> str:
-    return "us" if unit(name) == "us" else "s per unit of its feature"
+def _unit(params: Parameters, name: str) -> str:
+    return "us" if params.model.unit(name) == "us" else "s per unit of its feature"
 
 
 def _scalar(value: object) -> str:
@@ -193,7 +202,7 @@ def _crowded_s(record: Record, lone_s: float) -> float:
 def _run(record: Record, workload: Workload) -> SimResult:
     given = record.experiment.config
     config = given.replace(horizon_s=None, num_gpu_blocks=None, max_model_len=None)
-    with Simulator(workload, config) as simulator:
+    with Simulator(workload, config, record.params.model) as simulator:
         result = simulator.run(record.params, trace=True)
     if result.outcome is not Outcome.OK:
         raise InputError(

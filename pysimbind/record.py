@@ -28,15 +28,15 @@ def load_record(
 ) -> Record:
     """Read a saved fit, or an experiment (bundled or a file) with its baseline parameters.
 
-    ``experiment``: take the requests from there; the server stays the record's. Without it, a
-    fit brings the bundled experiment that it was made on. ``params`` replaces the record's own.
-    Raises ``InputError`` where a record has no parameters or no requests.
+    ``experiment``: take the requests from there; the server stays the record's, unless a fit had
+    several. Without it, a fit of one bundled experiment brings that one's requests. ``params``
+    replaces the record's own. Raises ``InputError`` where a record has no parameters or no
+    requests.
     """
     if _is_fit(record):
         fit = FitResult.load(record)
         given = _requests_of(record, fit, experiment)
-        given = dataclasses.replace(given, config=fit.config)
-        found: Parameters | None = Parameters.from_vector(fit.x)
+        found: Parameters | None = fit.parameters
         source = f"{record}, {fit.method} on {fit.experiment}"
     else:
         own = load_experiment(record)
@@ -61,11 +61,23 @@ def _is_fit(record: str) -> bool:
 
 
 def _requests_of(record: str, fit: FitResult, experiment: str | None) -> Experiment:
+    """Return the experiment whose requests go with a fit, on the server of the fit."""
+    names = [run.name for run in fit.runs]
     if experiment is not None:
-        return load_experiment(experiment)
-    if fit.experiment not in experiment_names():
+        given = load_experiment(experiment)
+    elif len(names) > 1:
         raise InputError(
-            f"{record}: was fitted to {fit.experiment}, which is not bundled: give its file as "
+            f"{record}: was fitted to {len(names)} runs ({fit.experiment}): say whose requests to "
+            "send, as --experiment FILE"
+        )
+    elif names[0] not in experiment_names():
+        raise InputError(
+            f"{record}: was fitted to {names[0]}, which is not bundled: give its file as "
             "--experiment FILE"
         )
-    return load_experiment(fit.experiment)
+    else:
+        given = load_experiment(names[0])
+    servers = [run.config for run in fit.runs]
+    if all(server == servers[0] for server in servers):
+        given = dataclasses.replace(given, config=servers[0])
+    return given

@@ -179,7 +179,7 @@ def sweep(
         runs = []
         for k in range(replicas):
             sent = at_rate(requests, point.rate_rps, seed=seed + k, burstiness=burstiness)
-            with Simulator(sent, server) as simulator:
+            with Simulator(sent, server, params.model) as simulator:
                 runs.append(measure(sent, simulator.run(params, trace=True)))
         return _row(point, runs)
 

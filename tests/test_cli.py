@@ -230,7 +230,7 @@ def test_a_saved_fit_brings_its_parameters(
 ) -> None:
     saved = tmp_path / "fit.json"
     exp1, cpu = load_experiment("exp1_30rr"), load_experiment("vllm-cpu-sync-r3")
-    result = fit(exp1, max_evals=20)
+    result = fit(exp1, "cmaes", max_evals=20)
     result.save(saved)
     assert main(["simulate", "vllm-cpu-sync-r3", "--fit", str(saved)]) == 0
     printed = capsys.readouterr().out

@@ -10,7 +10,7 @@ from ..config import SEMANTICS
 from ..errors import ParameterError
 from ..parameters import OVERHEADS, Parameters
 from ..record import Record, load_record
-from .scenario import read_parameters
+from .scenario import add_model, read_parameters
 
 
 def add_record(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +21,7 @@ def add_record(parser: argparse.ArgumentParser) -> None:
     add("--set", action="append", default=[], metavar="SETTING=VALUE", help="as for simulate")
     add("--experiment", metavar="EXPERIMENT", help="take the requests from here")
     add("--params", metavar="FILE", help="other parameters: a JSON file {name: value}")
+    add_model(parser)
     add(
         "--regression-coeffs",
         metavar="C,C,...",
@@ -44,7 +45,9 @@ def _parameters(args: argparse.Namespace) -> Parameters | None:
     if args.params is not None and args.overheads is not None:
         raise ParameterError("--params and --regression-coeffs: give one of them")
     if args.params is not None:
-        return read_parameters(args.params)
+        return read_parameters(args.params, args.model)
+    if args.model is not None:
+        raise ParameterError("--model says what the names in --params FILE mean: give both")
     if args.overheads is None:
         return None
     coeffs = _numbers("--regression-coeffs", args.regression_coeffs)

@@ -71,6 +71,7 @@ def _head(scenario: Scenario, result: SimResult) -> dict[str, Any]:
         "experiment": experiment.name,
         "caveat": experiment.caveat,
         "notes": list(scenario.notes),
+        "model": scenario.params.model.name,
         "params": scenario.params.as_dict(),
         "params_from": scenario.source,
         "config": experiment.config.as_dict(),

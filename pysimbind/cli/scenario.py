@@ -20,6 +20,7 @@ from ..errors import InputError, ParameterError
 from ..experiment import Experiment
 from ..fit import FitResult
 from ..fit.saved import SCHEMA as FIT_SCHEMA
+from ..models import MODELS, QUADRATIC15
 from ..parameters import Parameters
 from .workload import add_workload, read_workload, with_workload
 
@@ -41,6 +42,7 @@ def add_scenario(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--params", metavar="FILE", help="parameters: a JSON file {name: value}")
     which.add_argument("--fit", metavar="FILE", help="parameters: a saved fit (fit --out FILE)")
+    add_model(parser)
     add_settings(parser)
     parser.add_argument(
         "--max-concurrency",
@@ -90,19 +92,12 @@ def _parameters(
     args: argparse.Namespace, experiment: Experiment
 ) -> tuple[Parameters, str, list[str]]:
     if args.params is not None:
-        return read_parameters(args.params), str(args.params), []
+        return read_parameters(args.params, args.model), str(args.params), []
+    if args.model is not None:
+        raise InputError("--model says what the names in --params FILE mean: give both")
     if args.fit is not None:
         fit = FitResult.load(args.fit)
-        notes = []
-        if fit.caveat and fit.caveat != experiment.caveat:
-            notes.append(f"caveat of the fit: {fit.caveat}")
-        if fit.config.semantics != experiment.config.semantics:
-            notes.append(
-                f"the parameters were fitted under {fit.config.semantics} "
-                f"(--semantics {fit.config.semantics} simulates that)"
-            )
-        source = f"{args.fit}, {fit.method} on {fit.experiment}"
-        return Parameters.from_vector(fit.x), source, notes
+        return fit.parameters, f"{args.fit}, {fit.method} on {fit.experiment}", _of(fit, experiment)
     if experiment.baseline is None:
         raise InputError(
             f"{experiment.name} has no baseline parameters: give --params FILE, or --fit FILE "
@@ -111,14 +106,38 @@ def _parameters(
     return experiment.baseline, "the experiment's baseline", []
 
 
-def read_parameters(path: str) -> Parameters:
-    """Read a JSON file {name: value}; raises ``ParameterError`` naming the file."""
+def _of(fit: FitResult, experiment: Experiment) -> list[str]:
+    """Say what of a fit does not go with the experiment."""
+    notes = []
+    if fit.caveat and fit.caveat != experiment.caveat:
+        notes.append(f"caveat of the fit: {fit.caveat}")
+    semantics = list(dict.fromkeys(run.config.semantics for run in fit.runs))
+    if experiment.config.semantics not in semantics:
+        notes.append(
+            f"the parameters were fitted under {semantics[0]} "
+            f"(--semantics {semantics[0]} simulates that)"
+        )
+    return notes
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the model whose parameters ``read_parameters`` reads."""
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help=f"of --params: {', '.join(MODELS)}, or terms as in 'intercept,D,P,ctx' "
+        "(default: quadratic15)",
+    )
+
+
+def read_parameters(path: str, model: str | None = None) -> Parameters:
+    """Read a JSON file {name: value} of a model; raises ``ParameterError`` naming the file."""
     obj = read_json(path, ParameterError)
     if not isinstance(obj, dict):
         raise ParameterError(f"{path}: must be a JSON object {{name: value}} of all parameters")
     if obj.get("schema") == FIT_SCHEMA:
         raise ParameterError(f"{path}: this is a saved fit: give it as --fit {path}")
     try:
-        return Parameters.from_mapping(obj)
+        return Parameters.from_mapping(obj, model or QUADRATIC15)
     except ParameterError as exc:
         raise ParameterError(f"{path}: {exc}") from exc

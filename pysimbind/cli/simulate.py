@@ -42,8 +42,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> int:
     _check_outputs(args)
     scenario = make_scenario(args)
-    with Simulator(scenario.experiment.workload, scenario.experiment.config) as simulator:
-        result = simulator.run(scenario.params, trace=True)
+    experiment, params = scenario.experiment, scenario.params
+    with Simulator(experiment.workload, experiment.config, params.model) as simulator:
+        result = simulator.run(params, trace=True)
     saved = _save(args, scenario, result)
     print_report("\n".join([summary(scenario, result), *(f"saved: {path}" for path in saved)]))
     return EXIT_OK if result.outcome in (Outcome.OK, Outcome.HORIZON) else EXIT_FAILED

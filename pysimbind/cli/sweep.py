@@ -72,6 +72,7 @@ def _save(args: argparse.Namespace, record: Record, rows: Sequence[SweepRow]) ->
         about = {
             "experiment": record.experiment.name,
             "caveat": record.experiment.caveat,
+            "model": record.params.model.name,
             "params": record.params.as_dict(),
             "params_from": record.source,
             "config": record.experiment.config.as_dict(),
