@@ -34,6 +34,7 @@ from .parameters import COEFFICIENTS, NAMES, Parameters, Space
 from .results import BatchResult, Jacobian, Outcome, SimResult, Status
 from .simulator import Simulator, simulate, simulate_batch
 from .trace import StepTrace
+from .validate import Criterion, Validation, validate
 from .workload import Workload
 
 try:
@@ -51,6 +52,7 @@ __all__ = [
     "CheckReport",
     "CollectError",
     "ConfigError",
+    "Criterion",
     "DataError",
     "Experiment",
     "ExperimentError",
@@ -79,6 +81,7 @@ __all__ = [
     "StepModel",
     "StepTrace",
     "Term",
+    "Validation",
     "Workload",
     "WorkloadError",
     "__version__",
@@ -92,5 +95,6 @@ __all__ = [
     "sequential_arrivals",
     "simulate",
     "simulate_batch",
+    "validate",
     "workloads",
 ]

@@ -131,6 +131,21 @@ class Row:
                 f"(known: {', '.join(PARTS)})"
             )
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON values; ``from_dict`` makes an equal row of them."""
+        floor = None if self.floor is None else self.floor.as_dict()
+        return {"run": self.name, "part": self.part, **self.accuracy.as_dict(), "floor": floor}
+
+    @classmethod
+    def from_dict(cls, obj: Mapping[str, Any]) -> Row:
+        """Read what ``as_dict`` gave; raises ``InputError`` for anything else."""
+        for key in ("run", "part", "floor"):
+            if not isinstance(obj, Mapping) or key not in obj:
+                raise InputError(f"saved accuracy: key {key!r} is missing")
+        rest = {key: obj[key] for key in obj if key not in ("run", "part", "floor")}
+        floor = None if obj["floor"] is None else PhaseFloor.from_dict(obj["floor"])
+        return cls(str(obj["run"]), Accuracy.from_dict(rest), obj["part"], floor)
+
 
 def accuracy(measured: Experiment, ttft: npt.ArrayLike, e2e: npt.ArrayLike) -> Accuracy:
     """Return the errors of predicted TTFTs [R] and E2Es [R], in seconds, NaN: none.

@@ -15,11 +15,12 @@ from .experiments import COMMAND as EXPERIMENTS
 from .export import COMMAND as EXPORT
 from .simulate import COMMAND as SIMULATE
 from .sweep import COMMAND as SWEEP
+from .validate import COMMAND as VALIDATE
 
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         command.name: command
-        for command in (SIMULATE, FIT, SWEEP, CAPACITY, EXPORT, CONVERT, EXPERIMENTS)
+        for command in (SIMULATE, FIT, VALIDATE, SWEEP, CAPACITY, EXPORT, CONVERT, EXPERIMENTS)
     }
 )
 """The commands by name."""

@@ -31,6 +31,13 @@ _LEAST_S = 5.0
 _PAUSE = 20.0
 
 
+class Mismatch(Exception):  # noqa: N818  # never leaves the package
+    """A resumed method proposes other candidates than those recorded.
+
+    No ``FitError``, which is a ``ValueError``: scipy's methods catch those.
+    """
+
+
 class Checkpoint:
     """The losses of a search, replayed from a file first and kept in one from then on.
 
@@ -64,12 +71,15 @@ class Checkpoint:
         return self._at < len(self._losses)
 
     def losses(self, candidates: FloatArray, objective: Objective) -> FloatArray:
-        """Return the losses [N] of ``candidates`` [N, names], recorded or new."""
+        """Return the losses [N] of ``candidates`` [N, names], recorded or new.
+
+        Raises ``Mismatch`` where those recorded are of other candidates.
+        """
         if not self.replaying:
             return self._simulate(candidates, objective)
         size, checksum = self._batches[self._batch]
         if size > len(candidates) or _checksum(candidates[:size]) != checksum:
-            raise FitError(
+            raise Mismatch(
                 f"{self._where}: batch {self._batch + 1} holds other candidates than this fit "
                 "proposes: it was saved by another version or on another kind of machine"
             )

@@ -18,7 +18,7 @@ from ..models import StepModel, find_model
 from ..objective import Experiments, Objective, as_experiments, check_weights
 from ..parameters import OVERHEADS, Space
 from ._arguments import at_least, count, positive_s
-from ._checkpoint import Checkpoint
+from ._checkpoint import Checkpoint, Mismatch
 from ._methods import Method, find_method
 from ._provenance import data_hash, versions
 from ._search import Budget, Callback, FloatArray, Search, SearchEnd
@@ -258,6 +258,8 @@ def _run(method: Method, search: Search, seed: int) -> FitStatus:
         status = FitStatus.CONVERGED
     except SearchEnd as end:
         status = end.status
+    except Mismatch as exc:
+        raise FitError(str(exc)) from None
     except KeyboardInterrupt:
         if not search.evaluated:
             raise  # nothing to give back

@@ -41,9 +41,11 @@ def evaluate(
     )
 
 
-def evaluate_run(model: StepModel, x: FloatArray, experiment: Experiment, replicas: int) -> Row:
-    """Return the row of a run that the fit has not seen."""
-    return _part(HELD_OUT, [_Predictions(model, replicas).of(x, experiment)])[0]
+def evaluate_runs(
+    model: StepModel, x: FloatArray, experiments: Sequence[Experiment], replicas: int = REPLICAS
+) -> tuple[Row, ...]:
+    """Return the rows of runs that the fit has not seen, as ``evaluate`` does."""
+    return evaluate(model, x, Split((), tuple(experiments)), replicas=replicas)
 
 
 class _Judged(NamedTuple):

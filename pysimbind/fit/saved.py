@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..accuracy import Accuracy, PhaseFloor, Row
+from ..accuracy import Row
 from ..config import ServerConfig
 from ..errors import FitError, InputError, nearest
 from ..losses import find_loss
@@ -68,7 +68,7 @@ def to_dict(result: FitResult) -> dict[str, Any]:
         "no_effect": list(result.no_effect),
         "bounds": result.bounds.as_dict(),
         "comparisons": [_numbers(dataclasses.asdict(row)) for row in result.comparisons],
-        "accuracy": [_row_dict(row) for row in result.accuracy],
+        "accuracy": [row.as_dict() for row in result.accuracy],
         "history": {
             "nfev": [nfev for nfev, _ in result.history],
             "fun": [fun for _, fun in result.history],
@@ -116,7 +116,7 @@ def _read(obj: Mapping[str, Any]) -> FitResult:
         runs=tuple(_read_run(run) for run in obj["runs"]),
         bounds=Space.from_mapping(obj["bounds"], model),
         comparisons=tuple(_read_comparison(row) for row in obj["comparisons"]),
-        accuracy=tuple(_read_row(row) for row in obj["accuracy"]),
+        accuracy=tuple(Row.from_dict(row) for row in obj["accuracy"]),
         history=tuple(zip(history["nfev"], history["fun"], strict=True)),
         time_s=float(obj["timing"]["time_s"]),
     )
@@ -144,17 +144,6 @@ def _read_comparison(row: Mapping[str, Any]) -> Comparison:
     loss = np.inf if row["loss"] is None else float(row["loss"])
     original = np.nan if row["original"] is None else float(row["original"])
     return Comparison(name=row["name"], loss=loss, original=original, note=row["note"])
-
-
-def _row_dict(row: Row) -> dict[str, Any]:
-    floor = None if row.floor is None else row.floor.as_dict()
-    return {"run": row.name, "part": row.part, **row.accuracy.as_dict(), "floor": floor}
-
-
-def _read_row(obj: Mapping[str, Any]) -> Row:
-    rest = {key: obj[key] for key in obj if key not in ("run", "part", "floor")}
-    floor = None if obj["floor"] is None else PhaseFloor.from_dict(obj["floor"])
-    return Row(obj["run"], Accuracy.from_dict(rest), obj["part"], floor)
 
 
 def _numbers(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,163 @@
+"""Whether a fit still holds on a new run of the same server, or the server has drifted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .accuracy import PARTS, Row, format_table
+from .checks import CheckReport, check_experiment
+from .errors import FitError
+from .fit import FitResult
+from .fit.evaluate import POOLED, evaluate_runs
+from .objective import Experiments, as_experiments
+from .replicas import REPLICAS
+
+_HELD_OUT = PARTS[1]
+
+# An error is a drift if it is beyond these, in percent, and beyond so many times that of the fit.
+_LEAST = {"e2e": 3.0, "ttft": 10.0}
+_TIMES = 1.5
+# No prediction of single requests comes much below the phase floor: a TTFT error is a drift only
+# beyond so many times that too.
+_TIMES_FLOOR = 1.5
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One test of a run: ``value`` is to be at most ``limit``, both in percent.
+
+    ``why`` says where the limit comes from. A value that is NaN (nothing to compare) fails.
+    """
+
+    run: str
+    name: str
+    value: float
+    limit: float
+    why: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the value is within its limit."""
+        return self.value <= self.limit
+
+    def __str__(self) -> str:
+        sign, verdict = ("<=", "holds") if self.holds else (">", "DRIFT")
+        value = f"{self.value:.1f}" if math.isfinite(self.value) else "nothing to compare"
+        return f"{verdict}: {self.run}: {self.name} {value} {sign} {self.limit:.1f} % ({self.why})"
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """What ``validate`` found: ``rows`` as in the report of a fit, ``criteria``, ``checks``.
+
+    ``holds``: whether every criterion does.
+    """
+
+    rows: tuple[Row, ...]
+    criteria: tuple[Criterion, ...]
+    checks: tuple[CheckReport, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the fit still predicts these runs."""
+        return all(criterion.holds for criterion in self.criteria)
+
+    def report(self) -> str:
+        """Return findings, the accuracy table, and each criterion, as text."""
+        findings = [str(check) for check in self.checks if not check.ok]
+        verdict = "the fit holds" if self.holds else "the fit does not hold: fit the new runs"
+        return "\n\n".join(
+            [
+                *(["\n".join(findings)] if findings else []),
+                format_table(self.rows),
+                "\n".join([*map(str, self.criteria), verdict]),
+            ]
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "holds": self.holds,
+            "criteria": [
+                {
+                    "run": c.run,
+                    "name": c.name,
+                    "value": c.value if math.isfinite(c.value) else None,
+                    "limit": c.limit,
+                    "why": c.why,
+                    "holds": c.holds,
+                }
+                for c in self.criteria
+            ],
+            "accuracy": [row.as_dict() for row in self.rows],
+            "checks": [check.as_dict() for check in self.checks],
+        }
+
+
+def validate(
+    result: FitResult,
+    experiments: Experiments,
+    *,
+    e2e_limit: float | None = None,
+    ttft_limit: float | None = None,
+    replicas: int = REPLICAS,
+) -> Validation:
+    """Predict measured runs with a fit and judge whether its parameters still hold.
+
+    Each run keeps its own server settings; its data is checked first, and masked where it makes
+    no sense. A run holds if the MAPE of E2E and the error of its mean are at most ``e2e_limit``,
+    and the MAPE of TTFT and the error of its mean at most ``ttft_limit``, in percent. By default
+    these are 1.5 times the errors of the fit on its held-out data, or else on its training data,
+    and at least 3 and 10; that of the MAPE of TTFT is also at least 1.5 times the phase floor of
+    the new run. Raises ``FitError`` for limits that are no percentages, and as ``as_experiments``.
+    """
+    for name, limit in (("e2e_limit", e2e_limit), ("ttft_limit", ttft_limit)):
+        if limit is not None and not 0 < limit < math.inf:
+            raise FitError(f"{name} must be a percentage > 0, got {limit!r}")
+    checks = tuple(check_experiment(each) for each in as_experiments(experiments))
+    rows = evaluate_runs(result.model, result.x, [check.experiment for check in checks], replicas)
+    known = _known(result.accuracy)
+    criteria = [
+        criterion
+        for row in rows
+        if row.name != POOLED or len(rows) == 1
+        for criterion in _criteria(row, known, e2e_limit, ttft_limit)
+    ]
+    return Validation(rows, tuple(criteria), checks)
+
+
+def _known(rows: Sequence[Row]) -> Row | None:
+    """Return the row of the fit to compare with: held out rather than training, pooled if any."""
+    best = [row for row in rows if row.part == _HELD_OUT] or rows
+    return best[-1] if best else None
+
+
+def _criteria(
+    row: Row, known: Row | None, e2e_limit: float | None, ttft_limit: float | None
+) -> list[Criterion]:
+    return [
+        _criterion(row, known, latency, statistic, given)
+        for latency, given in (("e2e", e2e_limit), ("ttft", ttft_limit))
+        for statistic in ("mape", "mean")
+    ]
+
+
+def _criterion(
+    row: Row, known: Row | None, latency: str, statistic: str, given: float | None
+) -> Criterion:
+    def error(of: Row) -> float:
+        return abs(float(getattr(getattr(of.accuracy, latency), statistic)))
+
+    limits = [(_LEAST[latency], "the least limit")]
+    if known is not None and math.isfinite(error(known)):
+        why = f"{_TIMES:g} times the fit's own on {known.part} data"
+        limits.append((_TIMES * error(known), why))
+    floor = math.nan if row.floor is None else row.floor.ttft
+    if (latency, statistic) == ("ttft", "mape") and math.isfinite(floor):
+        limits.append((_TIMES_FLOOR * floor, f"{_TIMES_FLOOR:g} times the phase floor"))
+    limit, why = max(limits) if given is None else (given, "as asked")
+    name = f"{latency.upper()} {'MAPE' if statistic == 'mape' else 'mean error'}"
+    return Criterion(row.name, name, error(row), limit, why)

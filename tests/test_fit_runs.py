@@ -1,0 +1,281 @@
+"""Fits of several runs, of any model, in any bounds. Oracles: planted parameters, objectives."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pysimbind import (
+    DataError,
+    Experiment,
+    FitError,
+    FitResult,
+    Objective,
+    ParameterError,
+    ServerConfig,
+    Space,
+    load_experiment,
+)
+from pysimbind.fit import fit
+from pysimbind.fit.cli import main
+from tests.planted import MODEL, TRUTH, planted
+
+FEW_SEATS = ServerConfig(max_num_seqs=8)
+
+
+@pytest.fixture(scope="module")
+def runs() -> tuple[Experiment, ...]:
+    """Two runs of one server, the second with other settings."""
+    return (
+        planted("slow", seed=1, rate_rps=3, requests=120),
+        planted("busy", seed=2, rate_rps=9, requests=120, config=FEW_SEATS),
+    )
+
+
+@pytest.fixture(scope="module")
+def joint(runs: tuple[Experiment, ...]) -> FitResult:
+    return fit(runs, model="small")
+
+
+def test_several_runs_share_parameters(runs: tuple[Experiment, ...], joint: FitResult) -> None:
+    """Each has its own workload and server; the loss is the mean of theirs."""
+    assert joint.experiment == "slow, busy"
+    assert [run.config for run in joint.runs] == [ServerConfig(), FEW_SEATS]
+    with Objective(runs, "small") as together:
+        assert together(joint.x) == joint.fun
+    for run in runs:
+        predicted = joint.predict(run)
+        assert np.median(np.abs(predicted.e2e / run.e2e - 1)) < 0.02
+    with pytest.raises(FitError, match=r"different servers \('slow', 'busy'\): say which"):
+        joint.predict(runs[0].workload)
+    assert joint.predict(runs[0].workload, FEW_SEATS).e2e.shape == (120,)
+
+
+def test_weights_decide_between_runs(runs: tuple[Experiment, ...]) -> None:
+    """With nearly all weight on one run, the fit is that of this run alone."""
+    wrong = [runs[0], planted("other", seed=3, truth=TRUTH, noise=0.5)]
+    alone = fit(runs[0], model="small")
+    heavy = fit(wrong, model="small", weights=[1e9, 1])
+    predicted, wanted = heavy.predict(runs[0]).e2e, alone.predict(runs[0]).e2e
+    assert np.median(np.abs(predicted / wanted - 1)) < 0.01
+    assert [run.weight for run in heavy.runs] == [1e9, 1.0]
+    with pytest.raises(FitError, match="1 weights for 2 runs"):
+        fit(runs, weights=[1.0])
+
+
+def test_the_model_that_predicts_best_unless_something_is_known(
+    runs: tuple[Experiment, ...],
+) -> None:
+    assert fit(runs[0], max_evals=1).model.name == "extended"
+    assert fit("exp1_30rr", max_evals=1).model.name == "quadratic15"
+    own = fit(runs[0], model="1,D,P,ctx", max_evals=30)
+    assert list(own.params)[:4] == ["intercept", "sum_decode_tokens", "sum_prefill_tokens", "ctx"]
+    with pytest.raises(ParameterError, match="unknown term 'ctxt'"):
+        fit(runs[0], model="1,D,ctxt")
+
+
+def test_a_term_without_effect_is_named_and_stays(runs: tuple[Experiment, ...]) -> None:
+    """No step of this run has more than 256 tokens where prompts are short."""
+    run = runs[0]
+    short = Experiment(
+        "short",
+        type(run.workload)(run.workload.arrival_s, np.full(120, 20), run.workload.output_tokens),
+        run.config,
+        run.ttft,
+        run.e2e,
+    )
+    result = fit(short, model="1,D,P,hinge", max_evals=60)
+    assert result.no_effect == ("hinge",)
+    assert result.params["hinge"] == 0
+    assert "no effect here" in result.report()
+
+
+# --- where it searches ---------------------------------------------------------------------------
+
+
+def test_kinds_of_bounds(runs: tuple[Experiment, ...]) -> None:
+    run = runs[0]
+    size = len(MODEL.names)
+    nonnegative = fit(run, model="small", bounds="nonnegative", max_evals=50)
+    assert nonnegative.bounds == Space(np.zeros(size), np.full(size, np.inf), MODEL)
+    assert nonnegative == fit(run, model="small", max_evals=50)
+    free = fit(run, model="small", bounds="free", max_evals=50)
+    assert np.isneginf(free.bounds.lower).all()
+    around = fit(run, model="small", bounds="around:0.1", initial=TRUTH, max_evals=50)
+    np.testing.assert_allclose(around.bounds.lower, 0.9 * TRUTH.vector)
+    np.testing.assert_allclose(around.bounds.upper, 1.1 * TRUTH.vector)
+    some = fit(run, model="small", bounds={"out": [0, 1e-5], "vllm_overhead": [None, 100]})
+    assert some.bounds.as_dict()["intercept"] == [0, None]
+    assert some.params["out"] <= 1e-5
+    assert some.params["vllm_overhead"] <= 100
+    assert some.at_bound["vllm_overhead"] == "upper"
+
+
+@pytest.mark.parametrize(
+    ("method", "bounds"),
+    [
+        *itertools.product(["cmaes", "lbfgsb", "nelder-mead"], ["nonnegative", "free"]),
+        ("de", "nonnegative"),  # of a free box it has seen too little by then
+    ],
+)
+def test_global_methods_take_bounds_without_end(
+    runs: tuple[Experiment, ...], method: str, bounds: str
+) -> None:
+    result = fit(runs[0], method, model="small", bounds=bounds, max_evals=2500)
+    assert result.accuracy[0].accuracy.e2e.mape < 3
+    assert not set(result.at_bound.values()) - {"lower"}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ("around:x", "needs a share > 0"),
+        ("around:0", "needs a share > 0"),
+        ("around:0.5", "there is nothing to be around"),
+        ("nonnegativ", r"unknown bounds 'nonnegativ'; did you mean 'nonnegative'\?"),
+        ("original", "unknown bounds 'original'"),
+    ],
+)
+def test_bounds_that_are_none(runs: tuple[Experiment, ...], bounds: str, message: str) -> None:
+    with pytest.raises(FitError, match=message):
+        fit(runs[0], model="small", bounds=bounds)
+
+
+def test_bounds_of_another_model(runs: tuple[Experiment, ...]) -> None:
+    box = load_experiment("exp1_30rr").bounds["original"]
+    with pytest.raises(FitError, match="bounds are of model 'quadratic15', the fit is of 'small'"):
+        fit(runs[0], model="small", bounds=box)
+
+
+def test_an_initial_guess_is_a_start(runs: tuple[Experiment, ...]) -> None:
+    """The first evaluation of a global method's only start is it; held names keep its values."""
+    seen = []
+    initial = {**TRUTH.as_dict(), "schedule_time": 7.0}
+    result = fit(
+        runs[0],
+        "lsq",
+        model="small",
+        initial=initial,
+        callback=lambda progress: seen.append(progress.x),
+    )
+    assert result.fixed["schedule_time"] == 7
+    assert any("from the initial guess" in note for note in result.notes)
+    with pytest.raises(ParameterError, match="missing"):
+        fit(runs[0], model="small", initial={"intercept": 1})
+
+
+def test_the_ridge_pulls_later_terms_to_zero(runs: tuple[Experiment, ...]) -> None:
+    """And leaves intercept, decode and prefill tokens alone."""
+    weak = fit(runs[0], "lsq", model="small", ridge=0)
+    strong = fit(runs[0], "lsq", model="small", ridge=10)
+    assert weak.ridge == 0
+    assert strong.params["out"] < 1e-2 * weak.params["out"]
+    assert strong.params["intercept"] > 0.5 * TRUTH["intercept"]
+    assert fit(runs[0], model="small", loss="original", max_evals=9).ridge == 0
+    with pytest.raises(FitError, match="ridge must be a number >= 0"):
+        fit(runs[0], ridge=-1)
+
+
+# --- data ----------------------------------------------------------------------------------------
+
+
+def spoilt(run: Experiment) -> Experiment:
+    ttft = run.ttft.copy()
+    ttft[5] = 3 * run.e2e[5]
+    return Experiment(run.name, run.workload, run.config, ttft, run.e2e)
+
+
+def test_bad_data_is_masked_and_said(runs: tuple[Experiment, ...]) -> None:
+    """A TTFT above the E2E tells nothing; strict refuses."""
+    result = fit([spoilt(runs[0]), runs[1]], model="small", max_evals=60)
+    names = [finding["name"] for finding in result.runs[0].findings]
+    assert "ttft_exceeds_e2e" in names
+    assert "slow: warning: ttft_exceeds_e2e" in result.report()
+    assert result.accuracy[0].accuracy.ttft.requests == 119
+    with pytest.raises(DataError, match="ttft_exceeds_e2e"):
+        fit([spoilt(runs[0]), runs[1]], model="small", strict=True)
+
+
+def test_auto_says_what_it_did() -> None:
+    """Least squares; CMA-ES too where the queue grows to the end, and never a worse loss."""
+    calm = fit(planted(rate_rps=2), model="small")
+    assert "no CMA-ES: least squares converged, and no run is saturated" in calm.notes
+    swamped = planted("swamped", rate_rps=60, requests=300, config=ServerConfig(max_num_seqs=4))
+    result = fit(swamped, model="small", max_evals=1500)
+    note = result.notes[-1]
+    assert "the queue grows to the end of swamped" in note or result.nfev == 1500
+    assert result.fun <= fit(swamped, "lsq", model="small").fun
+
+
+# --- command line --------------------------------------------------------------------------------
+
+
+def test_the_command_takes_runs_and_the_rest(runs: tuple[Experiment, ...], tmp_path: Path) -> None:
+    files = [tmp_path / "slow.json", tmp_path / "busy.json"]
+    for run, file in zip(runs, files, strict=True):
+        run.save(file)
+    initial, out = tmp_path / "initial.json", tmp_path / "out.json"
+    initial.write_text(json.dumps(TRUTH.as_dict()))
+    options = (
+        "--model small --weights 1,3 --holdout alternate --ridge 1e-4 --method lsq --quiet "
+        f"--bounds nonnegative --initial {initial} --out {out}"
+    )
+    assert main([*map(str, files), *options.split()]) == 0
+    wanted = fit(
+        runs,
+        "lsq",
+        model="small",
+        weights=[1, 3],
+        holdout="alternate",
+        ridge=1e-4,
+        bounds="nonnegative",
+        initial=TRUTH,
+    )
+    assert FitResult.load(out) == wanted
+    again = tmp_path / "again.json"
+    assert (
+        main(
+            [
+                str(files[0]),
+                "--initial",
+                str(out),
+                "--model",
+                "small",
+                "--quiet",
+                "--out",
+                str(again),
+            ]
+        )
+        == 0
+    )
+    assert FitResult.load(again) == fit(runs[0], model="small", initial=wanted.parameters)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--strict"], "ttft_exceeds_e2e"),
+        (["--weights", "1,x"], "'1,x' is not numbers, as in 1,2,1"),
+        (["--holdout", "runs:x"], "no run is named 'x'"),
+        (["--model", "smal"], "did you mean 'small'"),
+        (["--initial", "none.json"], "none.json: cannot be read"),
+        (["--resume", "none.json"], "none.json: cannot be read"),
+    ],
+)
+def test_mistakes_are_one_line(
+    runs: tuple[Experiment, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    file = tmp_path / "run.json"
+    spoilt(runs[0]).save(file)
+    assert main([str(file), "--model", "small", *options, "--max-evals", "9"]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1

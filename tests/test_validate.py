@@ -1,0 +1,148 @@
+"""Whether a fit still holds. Oracles: a server that stayed as it was, and a slower one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pysimbind import DataError, Experiment, FitError, FitResult, Parameters, validate
+from pysimbind.cli import main
+from pysimbind.fit import fit
+from tests.planted import MODEL, TRUTH, planted
+
+SLOWER = Parameters.from_vector(TRUTH.vector * 1.1, MODEL)
+
+
+@pytest.fixture(scope="module")
+def result() -> FitResult:
+    return fit(planted("before", seed=1), model="small", holdout="alternate")
+
+
+@pytest.fixture(scope="module")
+def same() -> Experiment:
+    return planted("after", seed=7, rate_rps=7)
+
+
+@pytest.fixture(scope="module")
+def slower() -> Experiment:
+    return planted("slower", seed=7, rate_rps=7, truth=SLOWER)
+
+
+def test_the_same_server_holds(result: FitResult, same: Experiment) -> None:
+    found = validate(result, same)
+    assert found.holds
+    assert [c.name for c in found.criteria] == [
+        "E2E MAPE",
+        "E2E mean error",
+        "TTFT MAPE",
+        "TTFT mean error",
+    ]
+    assert [row.part for row in found.rows] == ["held-out"]
+    assert found.report().endswith("the fit holds")
+
+
+def test_a_server_that_became_slower_does_not(result: FitResult, slower: Experiment) -> None:
+    """By a tenth, which the E2Es show."""
+    found = validate(result, slower)
+    assert not found.holds
+    failed = [c for c in found.criteria if not c.holds]
+    assert {"E2E MAPE", "E2E mean error"} <= {c.name for c in failed}
+    assert "DRIFT: slower: E2E MAPE" in found.report()
+    assert found.report().endswith("the fit does not hold: fit the new runs")
+
+
+def test_limits_are_those_of_the_fit(result: FitResult, same: Experiment) -> None:
+    """1.5 times the held-out errors, or the least limits: computed here from the fit's table."""
+    held = result.accuracy[-1].accuracy
+    found = {c.name: c for c in validate(result, same).criteria}
+    assert found["E2E MAPE"].limit == max(3.0, 1.5 * held.e2e.mape)
+    assert found["E2E mean error"].limit == max(3.0, 1.5 * abs(held.e2e.mean))
+    assert found["TTFT mean error"].limit == max(10.0, 1.5 * abs(held.ttft.mean))
+    asked = validate(result, same, e2e_limit=0.5, ttft_limit=50)
+    assert [c.limit for c in asked.criteria] == [0.5, 0.5, 50, 50]
+    assert not asked.holds
+    assert "(as asked)" in asked.report()
+    for limit in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(FitError, match="e2e_limit must be a percentage > 0"):
+            validate(result, same, e2e_limit=limit)
+
+
+def test_each_run_is_judged(result: FitResult, same: Experiment, slower: Experiment) -> None:
+    """The pooled row is shown, and not judged."""
+    found = validate(result, [same, slower])
+    assert [row.name for row in found.rows] == ["after", "slower", "all runs"]
+    assert [c.run for c in found.criteria] == ["after"] * 4 + ["slower"] * 4
+    assert not found.holds
+
+
+def test_nothing_to_compare_does_not_hold(result: FitResult, same: Experiment) -> None:
+    """An E2E that was not measured can't speak for the fit."""
+    bare = dataclasses.replace(same, e2e=np.full(same.num_requests, np.nan))
+    found = validate(result, bare)
+    assert not found.holds
+    assert "E2E MAPE nothing to compare" in found.report()
+    json.dumps(found.as_dict(), allow_nan=False)
+
+
+def test_the_command(
+    result: FitResult,
+    same: Experiment,
+    slower: Experiment,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exit code 0 if it holds, 3 if not; the verdict as JSON."""
+    record, new, out = (tmp_path / name for name in ("r.json", "new.json", "out.json"))
+    result.save(record)
+    for run, code in ((same, 0), (slower, 3)):
+        run.save(new)
+        assert main(["validate", str(record), str(new), "--out", str(out)]) == code
+        assert capsys.readouterr().out == f"{validate(result, run).report()}\nsaved: {out}\n"
+        assert json.loads(out.read_text())["holds"] is (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["{new}", "{new}"], "new.json: not a saved fit"),
+        (["{record}", "none.json"], "none.json: cannot be read"),
+        (["{record}"], "the following arguments are required: EXPERIMENT"),
+        (["{record}", "{new}", "--e2e-limit", "0"], "e2e_limit must be a percentage > 0"),
+        (["{record}", "{new}", "--replicas", "0"], "replicas must be an integer >= 1"),
+        (["{record}", "{new}", "--out", "{record}"], "already an input"),
+        (["{record}", "{new}", "--strict"], "ttft_exceeds_e2e"),
+    ],
+)
+def test_mistakes_are_one_line(
+    result: FitResult,
+    same: Experiment,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    record, new = tmp_path / "r.json", tmp_path / "new.json"
+    result.save(record)
+    ttft = same.ttft.copy()
+    ttft[3] = 2 * same.e2e[3]
+    dataclasses.replace(same, ttft=ttft).save(new)
+    words = [word.format(record=record, new=new) for word in options]
+    assert main(["validate", *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_strict_is_for_commands(same: Experiment) -> None:
+    """From Python, the checks are in the result."""
+    ttft = same.ttft.copy()
+    ttft[3] = 2 * same.e2e[3]
+    bad = dataclasses.replace(same, ttft=ttft)
+    found = validate(fit(same, model="small"), bad)
+    assert "ttft_exceeds_e2e" in found.report()
+    with pytest.raises(DataError):
+        found.checks[0].refuse()
