@@ -218,7 +218,7 @@ class _Task:
             history=search.history,
             comparisons=found.comparisons,
             accuracy=(),
-            versions=versions(),
+            versions=dict(versions()),
             time_s=search.time_s,
         )
 

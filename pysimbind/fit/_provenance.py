@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
 
 import numpy as np
 
@@ -34,10 +37,11 @@ def data_hash(experiment: Experiment) -> str:
     return digest.hexdigest()
 
 
-def versions() -> dict[str, str]:
+@functools.cache  # looking them up takes milliseconds, as long as a fit
+def versions() -> Mapping[str, str]:
     """Return the versions of this package, its engine's ABI, and the libraries that a fit uses."""
     found = {name: _version(name) for name in _PACKAGES}
-    return {**found, "engine_abi": str(ABI_VERSION)}
+    return MappingProxyType({**found, "engine_abi": str(ABI_VERSION)})
 
 
 def _version(name: str) -> str:
