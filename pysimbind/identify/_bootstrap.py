@@ -22,7 +22,15 @@ from ..models import ModelLike
 from ..objective import Objective
 from ._identifiability import standard_errors
 from ._prediction import Prediction
-from ._problem import FloatArray, IntArray, Problem, as_vector, make_problem, singular
+from ._problem import (
+    FloatArray,
+    IntArray,
+    Problem,
+    as_vector,
+    is_determined,
+    make_problem,
+    singular,
+)
 
 _LEAST_BLOCKS = 4
 
@@ -33,7 +41,7 @@ class Bootstrap:
 
     ``samples`` [B, P]: the parameters of each resample. ``interval`` [2, P]: the ends of the
     percentile interval of each; NaN where the data do not determine it, or it was held.
-    ``predictions`` [B, Q] in seconds, in the order of ``labels`` [Q], NaN where a resample could not
+    ``predictions`` [B, Q] in seconds, in the order of ``labels`` [Q], NaN where a resample cannot
     be simulated; ``prediction_interval`` [2, Q]; ``predicted`` [Q]: at x itself.
     """
 
@@ -96,31 +104,30 @@ def block_bootstrap(
     ``jac`` [M, P], ``residuals`` [M], ``names``, ``x``, ``scale``, ``free`` and ``at_bound`` as for
     ``identifiability``; ``blocks`` [M]: the number of each residual's block, as ``time_blocks``
     gives. Each resample draws as many blocks as there are, with replacement, and refits by one
-    Gauss-Newton step from ``x``, in the directions that are determined (``rank_tolerance``); the
-    others stay. The step that the whole data would take is subtracted: resamples are spread around
-    ``x``, even if it is not quite the optimum. ``bounds``: lower and upper [P], to which the
-    parameters are clipped. All resamples of a prediction are simulated in one batch, with
-    parameters of ``model``, whose names have to be ``names``.
+    Gauss-Newton step from ``x`` in the directions that are determined (``rank_tolerance``), less
+    the step of the whole data: resamples are spread around ``x``, even if it is not quite the
+    optimum. ``bounds``: lower and upper [P], to which parameters are clipped. All resamples of a
+    prediction are simulated in one batch, as parameters of ``model``, whose names are ``names``.
 
     Raises as ``identifiability``; ``FitError`` for fewer than 4 blocks.
     """
-    problem = make_problem(jac, residuals, names, x, scale=scale, free=free, at_bound=at_bound)
     _check(resamples, confidence)
+    problem = make_problem(jac, residuals, names, x, scale=scale, free=free, at_bound=at_bound)
     number = _numbered(blocks, problem.residuals.size)
     weights = _draw(int(number.max()) + 1, resamples, seed)
     samples = np.tile(problem.x, (resamples, 1))
     samples[:, problem.keep] -= _steps(problem, number, weights, rank_tolerance)
     if bounds is not None:
-        lower, upper = (as_vector(bound, problem.names, "bounds") for bound in bounds)
-        samples[:, problem.keep] = np.clip(samples, lower, upper)[:, problem.keep]
+        lower, upper = (as_vector(b, problem.names, "bounds")[problem.keep] for b in bounds)
+        samples[:, problem.keep] = np.clip(samples[:, problem.keep], lower, upper)
     interval = _percentiles(samples, confidence)
     interval[:, ~_determined(problem, rank_tolerance)] = np.nan
     values = _predict(predictions, model, np.vstack((problem.x, samples)))
     return Bootstrap(
-        names=problem.names,
-        x=problem.x,
-        blocks=weights.shape[1],
-        confidence=confidence,
+        problem.names,
+        problem.x,
+        weights.shape[1],
+        confidence,
         samples=samples,
         interval=interval,
         labels=tuple(prediction.label for prediction in predictions),
@@ -187,7 +194,7 @@ def _steps(problem: Problem, number: IntArray, weights: FloatArray, tolerance: f
     """Return the Gauss-Newton steps [B, K] of the resamples, less that of the whole data."""
     values, vectors = singular(problem.scaled_jac)
     noise = math.sqrt(standard_errors(problem)[1])
-    determined = noise <= tolerance * values
+    determined = is_determined(values, noise, tolerance)
     if not determined.any():
         raise FitError("the data determine no direction of these parameters: nothing to resample")
     into = vectors[:, determined] / values[determined]  # columns of the reduced problem: length 1

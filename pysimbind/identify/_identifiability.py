@@ -19,6 +19,7 @@ from ._problem import (
     FloatArray,
     Problem,
     decompose,
+    is_determined,
     make_problem,
     noise_variance,
     place,
@@ -84,7 +85,7 @@ class Identifiability:
         }
 
     def __str__(self) -> str:
-        values = ", ".join(f"{value:.3g}" for value in self.singular_values / self.noise)
+        values = ", ".join(f"{value:.3g}" for value in self.singular_values / (self.noise or 1.0))
         lines = [
             f"{self.rank} of {len(self.analysed)} directions are determined to better than "
             f"{100 * self.rank_tolerance:g} % of the parameters' size",
@@ -127,9 +128,8 @@ def identifiability(
     ``jac`` [M, P], ``residuals`` [M] as of ``Objective.linearise`` at the optimum ``x`` [P].
     ``scale`` [P]: a natural size of each parameter, by default |x|. ``aliases``: changes (name ->
     amount) without any effect, as ``StepModel.aliases``. ``free``: the names that were fitted
-    (None: all); ``at_bound``: name -> "lower" or "upper", as ``Space.at_bound`` gives. The others
-    are held, and so are those at a bound. ``trace``: what the steps did, of which the reasons are
-    derived.
+    (None: all), ``at_bound``: name -> "lower" or "upper", as ``Space.at_bound`` gives; all others
+    are held. ``trace``: what the steps did, from which the reasons are derived.
 
     Let s² = |r|² / (M - rank of J) be the variance of a residual and J_s the Jacobian per natural
     scale. A direction (a right singular vector of J_s with singular value q) has the standard
@@ -148,14 +148,12 @@ def identifiability(
     errors, variance = standard_errors(problem)
     noise = math.sqrt(variance)
     values, vectors = singular(problem.scaled_jac)
-    determined = noise <= rank_tolerance * values
-    determined &= values > np.finfo(float).eps * max(problem.jac.shape) * values[0]
-    structural = tuple(_structural(problem, alias) for alias in aliases)
+    determined = is_determined(values, noise, rank_tolerance)
     return Identifiability(
-        names=problem.names,
-        x=problem.x,
-        analysed=problem.kept_names,
-        structural=structural,
+        problem.names,
+        problem.x,
+        problem.kept_names,
+        structural=tuple(_structural(problem, alias) for alias in aliases),
         singular_values=values,
         rank=int(determined.sum()),
         rank_tolerance=rank_tolerance,
@@ -191,7 +189,8 @@ def _directions(
     matrix, scale = problem.scaled_jac, problem.scale[problem.keep]
 
     def error(unit: FloatArray) -> float:
-        return noise / float(np.linalg.norm(matrix @ unit))
+        effect = float(np.linalg.norm(matrix @ unit))
+        return noise / effect if effect > 0 else math.inf
 
     describe = Describe(problem.kept_names, scale, error, _reasons(trace))
     lengths, values, vectors = decompose(problem.jac)

@@ -150,6 +150,15 @@ def decompose(jac: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     return lengths, np.where(values > NULL * values[0], values, 0.0), vectors
 
 
+def is_determined(values: FloatArray, noise: float, tolerance: float) -> npt.NDArray[np.bool_]:
+    """Tell for singular values [K] per natural scale whether noise/value is within a tolerance.
+
+    What rounding may have made of 0 is not.
+    """
+    above_rounding = values > np.finfo(float).eps * values.size * values[0]
+    return np.asarray((noise <= tolerance * values) & above_rounding)
+
+
 def singular(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return all K singular values of a matrix [M, K], also if M < K, and its right vectors [K, K].
 
