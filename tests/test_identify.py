@@ -1,174 +1,325 @@
 """What a fit's data determine.
 
-Oracles: linear models whose null spaces, standard errors and ranks follow from their construction
-(and, for standard errors, the textbook formula by numpy's inverse); the simulator itself, for
-which a direction said to have no effect must have none; the steps of hand-made workloads.
+Oracles: a server that is idle when each request comes, whose latencies are linear in the
+parameters, so that the textbook's formulas hold; numeric second derivatives of the loss; planted
+parameters; the simulator itself, for which a direction said to have no effect must have none.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import re
 
 import numpy as np
 import pytest
 
 from pysimbind import (
+    Experiment,
     FitError,
     Objective,
     ParameterError,
     ServerConfig,
     Simulator,
+    Space,
     Workload,
     load_experiment,
 )
-from pysimbind.identify import Identifiability, identifiability
-from pysimbind.identify._features import FEATURES, Steps, explain
-from pysimbind.models import TERMS, find_model
+from pysimbind._misfit import RHOS
+from pysimbind.identify import Direction, Identifiability, identify
+from pysimbind.identify._problem import _BEND, make_problem
+from pysimbind.models import OVERHEADS, find_model
 
-NAMES = ("a", "b", "c")
+MODEL = find_model("1,D,P")
+X = np.array([5e-3, 1e-3, 2e-5, 0.0, 0.0, 0.0, 0.0])
+COLUMNS = slice(0, 3)
 
 
-def _linear(seed: int = 1, rows: int = 60) -> tuple[np.ndarray, np.ndarray]:
+def idle(
+    requests: int, seed: int, *, noise: float = 0.05, repeat: int = 1, model=MODEL, x=X
+) -> Experiment:
+    """Requests one at a time: latencies are linear; noise is common to ``repeat`` in a row."""
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(rows, 3)), 0.1 * rng.normal(size=rows)
+    prompts, outputs = rng.integers(50, 600, requests), rng.integers(2, 9, requests)
+    workload = Workload(np.arange(requests) * 10.0, prompts, outputs)
+    with Simulator(workload, ServerConfig(), model) as simulator:
+        run = simulator.run(x)
+    shocks = rng.normal(size=(2, -(-requests // repeat)))
+    ttft, e2e = np.exp(noise * np.repeat(shocks, repeat, axis=1)[:, :requests])
+    return Experiment("idle", workload, ServerConfig(), ttft=run.ttft * ttft, e2e=run.e2e * e2e)
+
+
+def fitted(objective: Objective, x: np.ndarray = X, steps: int = 8) -> np.ndarray:
+    """Return where Gauss-Newton in the coefficients ends."""
+    x, columns = x.copy(), slice(0, len(objective.model.terms))
+    for _ in range(steps):
+        _, r, jac = objective.linearise(x)
+        x[columns] -= np.linalg.lstsq(jac[:, columns] * X[columns], r)[0] * X[columns]
+    return x
 
 
 def test_standard_errors_are_those_of_linear_regression() -> None:
-    jac, r = _linear()
-    found = identifiability(jac, r, NAMES, [1.0, -2.0, 3.0])
-    expected = np.sqrt(np.diag(np.linalg.inv(jac.T @ jac)) * (r @ r) / 57)
-    assert found.standard_errors == pytest.approx(expected, rel=1e-10)
-    assert (found.rank, found.directions, found.undetermined) == (3, (), ())
-    values = np.linalg.svd(jac * [1.0, 2.0, 3.0], compute_uv=False)
+    """Independent noise of equal size: the square roots of the diagonal of s² (JᵀJ)⁻¹."""
+    runs = dataclasses.replace(idle(4000, 1), ttft=np.full(4000, np.nan))
+    with Objective(runs, MODEL, "log,e2e") as objective:
+        x = fitted(objective)
+        _, r, jac = objective.linearise(x)
+        found = identify(objective, x, fixed=OVERHEADS)
+    jac = jac[:, COLUMNS]
+    expected = np.sqrt(np.diag(np.linalg.inv(jac.T @ jac)) * (r @ r) / (4000 - 3))
+    assert found.standard_errors[COLUMNS] == pytest.approx(expected, rel=0.15)
+    assert np.isnan(found.standard_errors[3:]).all()
+    values = np.linalg.svd(jac * x[COLUMNS], compute_uv=False)
     assert found.singular_values == pytest.approx(values)
+    assert (found.rank, found.directions, found.undetermined) == (3, (), ())
 
 
-def test_standard_errors_do_not_depend_on_the_scale() -> None:
-    jac, r = _linear()
-    jac[:, 1] *= 1e-9  # another unit
-    x = [1.0, 2e9, 3.0]
-    assert identifiability(jac, r, NAMES, x).standard_errors == pytest.approx(
-        identifiability(jac, r, NAMES, x, scale=[1e-9, 1e3, 1e6]).standard_errors, rel=1e-6
-    )
+def test_standard_errors_are_the_sandwich_of_windows() -> None:
+    """By loops over all windows of 8 (√64) requests, on two runs of unequal weight."""
+    runs = [idle(64, 1), idle(64, 2)]
+    with Objective(runs, MODEL, "relative,ttft,e2e:5", weights=[1, 3]) as objective:
+        x = fitted(objective)
+        _, r, jac = objective.linearise(x)
+        found = identify(objective, x, fixed=OVERHEADS)
+    scores = (r[:, np.newaxis] * jac[:, COLUMNS]).reshape(2, 2, 64, 3).sum(axis=1)  # of requests
+    scores = scores - scores.mean(axis=(0, 1))
+    meat = np.zeros((3, 3))
+    for run in scores:
+        for start in range(-7, 64):
+            window = run[max(0, start) : start + 8].sum(axis=0)
+            meat += np.outer(window, window) / 8
+    meat *= 128 / (128 - 3) * 128 / (128 - 8)
+    bread = np.linalg.inv(jac[:, COLUMNS].T @ jac[:, COLUMNS])
+    expected = np.sqrt(np.diag(bread @ meat @ bread))
+    assert found.standard_errors[COLUMNS] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["relative,ttft,e2e:5", "relative,ttft,e2e,soft_l1:0.05"])
+def test_the_curvature_is_half_the_second_derivative_of_the_loss(loss: str) -> None:
+    with Objective(idle(60, 3, noise=0.1), MODEL, loss) as objective:
+        problem = make_problem(objective, X, fixed=OVERHEADS, bounds=None)
+        expected = np.empty((3, 3))
+        for i in range(3):
+            step = np.zeros(len(X))
+            step[i] = 1e-4 * X[i]
+            slope = objective.gradient(X + step) - objective.gradient(X - step)
+            expected[i] = slope[COLUMNS] * X[COLUMNS] / 2e-4 / 2
+    assert problem.root.T @ problem.root == pytest.approx(expected, rel=1e-4)
+
+
+def test_beyond_the_scale_of_huber_there_is_no_curvature() -> None:
+    with Objective(idle(60, 3, noise=0.1), MODEL, "relative,ttft,e2e,huber:0.05") as objective:
+        rows = np.linalg.norm(make_problem(objective, X, fixed=OVERHEADS, bounds=None).root, axis=1)
+        with Objective(objective.experiments, MODEL, "relative,ttft,e2e") as plain:
+            errors = np.abs(plain.residuals(X)) * np.sqrt(120)
+    assert ((rows == 0) == (errors > 0.05)).all()
+    assert 0 < (rows == 0).sum() < 120
+
+
+def test_each_way_that_errors_count_has_its_curvature() -> None:
+    assert set(_BEND) == set(RHOS)
 
 
 @pytest.mark.parametrize(
-    ("factor", "words"),
+    ("loss", "repeat"), [("log,ttft,e2e", 1), ("log,ttft,e2e:5,soft_l1:0.05", 6)]
+)
+def test_intervals_cover_planted_parameters_as_often_as_they_say(loss: str, repeat: int) -> None:
+    """90 %, also where six requests in a row are late together."""
+    covered = []
+    for seed in range(60):
+        with Objective(idle(150, seed, noise=0.1, repeat=repeat), MODEL, loss) as objective:
+            x = fitted(objective)
+            error = identify(objective, x, fixed=OVERHEADS, reasons=False).standard_errors
+        covered.append(np.abs(x - X)[COLUMNS] < 1.645 * error[COLUMNS])
+    assert np.mean(covered) == pytest.approx(0.90, abs=0.07)
+
+
+def test_two_runs_tell_more_than_one() -> None:
+    runs = [idle(400, 1), idle(400, 2)]
+    with Objective(runs[0], MODEL, "log,ttft,e2e") as one, Objective(runs, MODEL, one.loss) as two:
+        errors = [identify(o, X, fixed=OVERHEADS).standard_errors[COLUMNS] for o in (one, two)]
+    assert errors[0] / errors[1] == pytest.approx(np.full(3, np.sqrt(2)), rel=0.25)
+
+
+def test_rank_counts_directions_known_to_within_the_tolerance() -> None:
+    with Objective(idle(100, 1), MODEL, "log,ttft,e2e") as objective:
+        found = identify(objective, X, fixed=OVERHEADS)
+        errors = found.direction_errors
+        assert (np.diff(errors) > 0).all()
+        between = float(np.sqrt(errors[1] * errors[2]))
+        less = identify(objective, X, fixed=OVERHEADS, tolerance=between)
+    assert (found.rank, less.rank) == (3, 2)
+    (direction,) = less.directions
+    assert direction.standard_error == pytest.approx(errors[2])
+    assert set(less.undetermined) >= set(direction.names)
+
+
+def test_prompts_and_largest_prompts_go_together_where_steps_have_one_prompt() -> None:
+    model = find_model("1,D,P,M")
+    x = np.array([5e-3, 1e-3, 2e-5, 1e-5, 0, 0, 0, 0])
+    with Objective(idle(100, 1, model=model, x=x), model, "log,ttft,e2e") as objective:
+        found = identify(objective, x, fixed=OVERHEADS)
+    (direction,) = found.directions
+    assert str(direction) in (
+        "sum_prefill_tokens ↔ max_prefill_tokens: only their sum is determined: "
+        "every prefill step here had one prompt",
+        "max_prefill_tokens ↔ sum_prefill_tokens: only their sum is determined: "
+        "every prefill step here had one prompt",
+    )
+    assert direction.standard_error == np.inf
+    assert np.isnan(found.standard_errors).tolist() == [False, False, True, True] + [True] * 4
+    assert found.undetermined == ("sum_prefill_tokens", "max_prefill_tokens")
+    assert found.rank == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "known", "words"),
     [
-        (1.0, "only their sum is determined"),
-        (-1.0, "only their difference is determined"),
-        (2.0, "only a + 2 × b is determined"),
+        ({"a": 1, "b": -1}, np.inf, True, "only their sum is determined"),
+        ({"a": 1, "b": 1}, np.inf, True, "only their difference is determined"),
+        ({"a": 2, "b": -1}, 3.0, True, "only a + 2 × b is determined"),
+        ({"a": 1, "b": 2}, 3.0, False, "at most a - 0.5 × b is determined"),
+        ({"a": 1}, np.inf, False, "has no effect"),
+        ({"a": 1}, 3.0, False, "has too little effect"),
+        ({"a": 1, "b": 1, "c": 1}, np.inf, False, "one combination of them has no effect"),
     ],
 )
-def test_two_columns_that_are_proportional_go_together(factor: float, words: str) -> None:
-    jac, r = _linear()
-    jac[:, 1] = factor * jac[:, 0]
-    found = identifiability(jac, r, NAMES, [2.0, 1.0, 3.0], scale=[1.0, 2.0, 1.0])
-    (direction,) = found.directions
-    assert set(direction.names) == {"a", "b"}
-    assert direction.standard_error == np.inf
-    moved = jac @ [direction.change.get(name, 0.0) for name in NAMES]
-    assert np.abs(moved).max() < 1e-12
-    assert words in str(direction)
-    assert np.isnan(found.standard_errors).tolist() == [True, True, False]
-    assert found.undetermined == ("a", "b")
-    assert found.rank == 2
+def test_directions_in_words(change: dict, error: float, known: bool, words: str) -> None:
+    names = " ↔ ".join(change)
+    assert str(Direction(change, 0, error, known, "")) == f"{names}: {words}"
+    more = str(Direction(change, 2, error, known, "so it is"))
+    assert more == f"{names} (and 2 more, by little): {words}: so it is"
 
 
-def test_rank_counts_directions_known_to_within_the_parameters_size() -> None:
-    """Orthogonal columns: the standard error of each is noise / length."""
-    jac = np.zeros((100, 3))
-    for i, length in enumerate((10.0, 2.0, 0.5)):
-        jac[10 * i, i] = length
-    r = np.zeros(100)
-    r[50:] = np.sqrt(97 / 50)  # |r|² / (100 - 3) = 1
-    found = identifiability(jac, r, NAMES, [1.0, 1.0, 1.0])
-    assert found.noise == pytest.approx(1)
-    assert found.standard_errors == pytest.approx([0.1, 0.5, 2.0])
-    (direction,) = found.directions
-    assert found.rank == 2
-    assert direction.change == {"c": pytest.approx(1)}
-    assert direction.standard_error == pytest.approx(2)
-    assert identifiability(jac, r, NAMES, [1.0] * 3, rank_tolerance=3).rank == 3
-    assert identifiability(jac, r, NAMES, [1.0] * 3, rank_tolerance=0.2).rank == 1
+def test_a_sum_is_said_to_be_determined_only_if_it_is() -> None:
+    """With all of M and its share in three times as much noise, not even the sum is."""
+    model = find_model("1,P,M")
+    x = np.array([5e-3, 1e-8, 1e-8, 0, 0, 0, 0])
+    with Objective(idle(100, 1, model=model, x=x), model, "log,ttft,e2e") as objective:
+        found = identify(objective, x, fixed=OVERHEADS)
+    assert found.rank == 1
+    assert any("at most their sum is determined" in str(d) for d in found.directions)
 
 
-def test_a_column_of_zeros_is_said_to_have_no_effect() -> None:
-    jac, r = _linear()
-    jac[:, 2] = 0
-    (direction,) = identifiability(jac, r, NAMES, [1.0, 1.0, 1.0]).directions
-    assert str(direction) == "c: has no effect"
+def test_the_aliases_are_held_unless_told_otherwise() -> None:
+    experiment = load_experiment("exp1_30rr")
+    with Objective(experiment) as objective:
+        held = identify(objective, experiment.baseline)
+        free = identify(objective, experiment.baseline, fixed=())
+    names = held.names
+    assert held.held == ("schedule_time", "update_time", "queue_overhead")
+    assert len(held.structural) == 1
+    assert len(held.singular_values) == 16 == held.rank + len(held.directions)
+    assert not np.isnan(held.standard_errors[:15]).any()
+    assert len(free.structural) == 3
+    assert free.structural[0] == (
+        "structural alias: schedule_time ↔ intercept: a move by +1 schedule_time, "
+        "-1e-06 intercept changes nothing"
+    )
+    assert free.rank + len(free.directions) + 3 == len(free.singular_values) == 19
+    # the aliases make these, and only these, free to move
+    moving = [n for n, e in zip(names, free.standard_errors, strict=True) if np.isnan(e)]
+    assert moving == ["intercept", *OVERHEADS]
+    assert free.direction_errors[-3:].tolist() == [np.inf] * 3
 
 
-def test_an_alias_is_told_once_and_settled_by_a_held_parameter() -> None:
-    jac, r = _linear()
-    jac[:, 1] = jac[:, 0] * 1e-6
-    alias = {"b": 1.0, "a": -1e-6}
-    open_ = identifiability(jac, r, NAMES, [1.0, 5.0, 1.0], aliases=[alias])
-    assert open_.structural == ("b ↔ a: a move by +1 b, -1e-06 a changes nothing",)
-    assert (open_.rank, open_.directions) == (2, ())
-    held = identifiability(jac, r, NAMES, [1.0, 5.0, 1.0], aliases=[alias], free=["a", "c"])
-    assert held.structural[0].endswith("settled here, with b held")
-    assert (held.rank, held.analysed) == (2, ("a", "c"))
-    assert np.isnan(held.standard_errors).tolist() == [False, True, False]
+def test_the_short_report_is_short() -> None:
+    experiment = load_experiment("exp1_30rr")
+    with Objective(experiment, "extended") as objective:
+        x = dict.fromkeys(objective.model.names, 0.0)
+        x |= {"intercept": 0.0057, "sum_decode_tokens": 3.4e-5, "out": 1e-4, "vllm_overhead": 6e3}
+        found = identify(objective, x, bounds=(np.zeros(len(x)), np.full(len(x), np.inf)))
+    lines = found.format().splitlines()
+    assert 4 <= len(lines) <= 15
+    assert max(map(len, lines)) <= 100
+    assert str(found).startswith(found.format())
+    assert len(str(found).splitlines()) == len(lines) + 1 + len(x)
 
 
 def test_parameters_at_a_bound_are_left_out_and_said_to_be_there() -> None:
-    jac, r = _linear()
-    found = identifiability(jac, r, NAMES, [1.0, 0.0, 1.0], at_bound={"b": "lower"})
-    assert found.analysed == ("a", "c")
-    assert "at its lower bound" in str(found)
+    space = Space([0, 0, 0, 0, 0, 0, 0], [1, 1e-3, 1, 0, 0, 0, 0], MODEL)
+    with Objective(idle(100, 1), MODEL) as objective:
+        found = identify(objective, X, bounds=space, fixed=())
+        same = identify(objective, X, bounds=(space.lower, space.upper), fixed=OVERHEADS)
+        none = identify(objective, X * [0, 1, 1, 0, 0, 0, 0], bounds=(X * 0, X + np.inf))
+    assert found.analysed == same.analysed == ("intercept", "sum_prefill_tokens")
+    assert found.at_bound == {"sum_decode_tokens": "upper"}
+    assert found.held == OVERHEADS
+    assert "at a bound, and taken for known: sum_decode_tokens (upper)" in found.format()
+    assert "at its upper bound" in str(found)
+    assert none.at_bound == {"intercept": "lower", "vllm_overhead": "lower"}
     as_json = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    assert as_json["standard_errors"]["b"] is None
-    assert as_json["at_bound"] == {"b": "lower"}
+    assert as_json["standard_errors"]["sum_decode_tokens"] is None
+    assert as_json["at_bound"] == {"sum_decode_tokens": "upper"}
+
+
+def test_a_parameter_of_value_0_is_as_large_as_what_is_seen_of_it() -> None:
+    x = X * [1, 0, 1, 0, 0, 0, 0]
+    with Objective(idle(100, 1), MODEL) as objective:
+        found = identify(objective, x, fixed=OVERHEADS)
+        assert found.scale[1] == pytest.approx(0.1 / objective.sensitivity(x)[1])
+        assert identify(objective, x, fixed=OVERHEADS, scale=X + 1e-9).scale[1] == X[1] + 1e-9
+
+
+@pytest.mark.parametrize("loss", ["relative,ttft.p99,e2e.mean", "relative,ttft,e2e.p50"])
+def test_a_loss_of_statistics_tells_no_noise(loss: str) -> None:
+    with Objective(idle(100, 1), MODEL, loss) as objective:
+        found = identify(objective, X, fixed=OVERHEADS)
+    assert found.rank == len(found.analysed) - len(found.directions)
+    assert np.isnan(found.standard_errors).all()
+    assert "no standard errors: a loss with means or quantiles" in found.format()
+    assert "not determined:" in found.format() or found.rank == 3
+    json.dumps(found.as_dict(), allow_nan=False)
+
+
+def test_too_few_requests_tell_no_noise() -> None:
+    with Objective(idle(6, 1), MODEL, "log,ttft,e2e") as objective:
+        found = identify(objective, X, fixed=OVERHEADS)
+    assert found.rank == 3
+    assert "6 requests are too few to tell their noise beside 3 parameters" in found.note
+
+
+def test_a_fit_without_noise_determines_whatever_has_an_effect() -> None:
+    with Objective(idle(100, 1, noise=0), find_model("1,D,P,hinge")) as objective:
+        found = identify(objective, [*X[:3], 0.0, 0, 0, 0, 0], fixed=OVERHEADS)
+    assert (found.rank, found.analysed[3]) == (4, "hinge")
+    assert found.standard_errors[:4] == pytest.approx(np.zeros(4), abs=1e-12)
 
 
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"names": ("a", "b")}, ParameterError, r"x must have shape \(2,\), got \(3,\)"),
-        ({"free": ["a", "d"]}, ParameterError, "unknown parameter 'd' in free"),
-        ({"at_bound": {"e": "lower"}}, ParameterError, "unknown parameter 'e' in at_bound"),
-        ({"free": []}, ParameterError, "no parameter is left"),
-        ({"x": [1.0, 0.0, 1.0]}, ParameterError, "scale of 'b' is 0, it must be > 0"),
-        ({"x": [1.0, np.nan, 1.0]}, ParameterError, "x: 'b' is nan"),
-        ({"scale": {"a": 1.0, "b": 1.0}}, ParameterError, "scale: 'c' is missing"),
-        ({"rank_tolerance": 0}, ParameterError, "rank_tolerance must be"),
-        ({"aliases": [{"z": 1.0}]}, ParameterError, "unknown parameter 'z' in aliases"),
-        ({"residuals": np.full(60, np.inf)}, FitError, "not finite"),
-        ({"residuals": np.ones(59)}, ParameterError, r"jac must have shape \(residuals, 3\)"),
-        ({"jac": np.eye(3), "residuals": np.ones(3)}, FitError, "cannot tell their noise"),
+        ({"x": [1.0]}, ParameterError, r"must have shape \(7,\)"),
+        ({"x": X * np.nan}, ParameterError, "must be finite"),
+        ({"fixed": ["intercep"]}, ParameterError, "did you mean 'intercept'"),
+        ({"fixed": MODEL.names}, ParameterError, "no parameter is left"),
+        ({"scale": X}, ParameterError, "scale of 'schedule_time' is 0: it must be > 0"),
+        ({"scale": {"intercept": 1.0}}, ParameterError, "missing"),
+        ({"tolerance": 0}, ParameterError, "tolerance must be"),
+        ({"bounds": ([0], [1])}, ParameterError, r"bounds must have shape \(7,\)"),
+        ({"bounds": (X + 1, X)}, ParameterError, "bounds of 'intercept'"),
+        ({"bounds": Space([0] * 19, [1] * 19)}, ParameterError, "bounds of the model quadratic15"),
+        ({"x": -X}, FitError, "cannot be simulated to their end"),
     ],
 )
 def test_errors_say_what_is_wrong(change: dict, error: type[Exception], words: str) -> None:
-    jac, r = _linear()
-    given = {"jac": jac, "residuals": r, "names": NAMES, "x": [1.0, 1.0, 1.0]} | change
-    with pytest.raises(error, match=words):
-        identifiability(**given)
+    with Objective(idle(20, 1), MODEL) as objective:
+        given = {"x": X, "fixed": OVERHEADS} | change
+        with pytest.raises(error, match=words):
+            identify(objective, **given)
 
 
-def _one_by_one() -> tuple[Identifiability, Simulator, np.ndarray]:
+def _one_by_one() -> tuple[Identifiability, Experiment, np.ndarray]:
     """Return what latencies tell where prompts come one by one, though many decode together."""
     rng = np.random.default_rng(5)
     workload = Workload(np.arange(60) * 0.06, rng.integers(20, 300, 60), rng.integers(20, 60, 60))
-    experiment = load_experiment("exp1_30rr")
-    x = np.abs(experiment.baseline.vector)
-    simulator = Simulator(workload, ServerConfig())
-    trace = simulator.run(x, trace=True).trace
-    assert trace is not None
-    assert set(trace.num_prefills.tolist()) == {0, 1}
-    jacobian = simulator.run_jacobian(x, "renewal")
-    jac = np.vstack(tuple(jacobian))
-    r = 1e-3 * rng.normal(size=len(jac))
-    model = find_model("quadratic15")
-    free = [n for n in model.names if n not in ("schedule_time", "update_time", "queue_overhead")]
-    scale = np.abs(jac).max(axis=0)
-    scale = 1 / np.where(scale > 0, scale, 1)
-    found = identifiability(
-        jac, r, model.names, x, scale=scale, free=free, aliases=model.aliases, trace=trace
-    )
-    return found, simulator, x
+    x = np.abs(load_experiment("exp1_30rr").baseline.vector)
+    with Simulator(workload, ServerConfig()) as simulator:
+        run = simulator.run(x, trace=True)
+    assert set(run.trace.num_prefills.tolist()) == {0, 1}
+    noise = np.exp(1e-3 * rng.normal(size=60))
+    experiment = Experiment("1", workload, ServerConfig(), ttft=run.ttft * noise, e2e=run.e2e)
+    with Objective(experiment) as objective:
+        return identify(objective, x), experiment, x
 
 
 def test_one_prompt_a_step_explains_why_terms_go_together() -> None:
@@ -178,127 +329,37 @@ def test_one_prompt_a_step_explains_why_terms_go_together() -> None:
     assert len(exact) == 3 + 2 + 1 + 1
     assert all(d.why == "every prefill step here had one prompt" for d in exact)
     pairs = {frozenset(d.names): str(d) for d in exact}
-    assert "only their sum is determined" in pairs[frozenset(("num_prefills", "num_prefillss2"))]
+    assert "their sum is determined" in pairs[frozenset(("num_prefills", "num_prefillss2"))]
 
 
 def test_what_has_no_effect_changes_no_latency() -> None:
-    found, simulator, x = _one_by_one()
-    before = simulator.run(x)
-    names = simulator.model.names
-    for direction in found.directions:
-        if direction.standard_error < np.inf:
-            continue
-        change = np.array([direction.change.get(name, 0.0) for name in names])
-        size = np.abs(change / x).max()
-        after = simulator.run(x + 0.5 * change / size)
-        assert after.e2e == pytest.approx(before.e2e, rel=1e-9)
-        assert after.ttft == pytest.approx(before.ttft, rel=1e-9)
-
-
-def test_the_bundled_experiment_has_aliases_and_weak_directions() -> None:
-    experiment = load_experiment("exp1_30rr")
-    with Objective(experiment) as objective:
-        _, r, jac = objective.linearise(experiment.baseline)
-        model = objective.model
-    found = identifiability(jac, r, model.names, experiment.baseline.vector, aliases=model.aliases)
-    assert len(found.structural) == 3
-    assert len(found.singular_values) == 19
-    assert found.rank + len(found.directions) + 3 == 19
-    # the aliases make these, and only these, free to move
-    moving = [n for n, e in zip(model.names, found.standard_errors, strict=True) if np.isnan(e)]
-    assert moving == [
-        "intercept", "schedule_time", "update_time", "queue_overhead", "vllm_overhead",
-    ]  # fmt: skip
+    found, experiment, x = _one_by_one()
+    with Simulator(experiment.workload, experiment.config) as simulator:
+        before = simulator.run(x)
+        for direction in found.directions:
+            if direction.standard_error < np.inf:
+                continue
+            change = np.array([direction.change.get(name, 0.0) for name in found.names])
+            size = np.abs(change / x).max()
+            after = simulator.run(x + 0.5 * change / size)
+            assert after.e2e == pytest.approx(before.e2e, rel=1e-9)
+            assert after.ttft == pytest.approx(before.ttft, rel=1e-9)
 
 
 def test_a_real_run_in_words() -> None:
     """A CPU server at 3 requests a second: prompts hardly ever come two at a time."""
     experiment = load_experiment("vllm-cpu-sync-r3")
-    with Objective(experiment, "1,D,P,M,out") as objective:
-        model = objective.model
-        x = dict.fromkeys(model.names, 0.0) | {
-            "intercept": 0.01, "sum_decode_tokens": 3e-4, "sum_prefill_tokens": 3e-5,
-            "max_prefill_tokens": 3e-5, "out": 2e-3, "vllm_overhead": 6000.0,
-        }  # fmt: skip
-        _, r, jac = objective.linearise(x)
+    model = find_model("1,D,P,M,out")
+    x = dict.fromkeys(model.names, 0.0) | {
+        "intercept": 0.01, "sum_decode_tokens": 3e-4, "sum_prefill_tokens": 3e-5,
+        "max_prefill_tokens": 3e-5, "out": 2e-3, "vllm_overhead": 6000.0,
+    }  # fmt: skip
+    with Objective(experiment, model) as objective:
+        found = identify(objective, x, fixed=[name for name, value in x.items() if value == 0])
     with Simulator(experiment.workload, experiment.config, model) as simulator:
-        trace = simulator.run(list(x.values()), trace=True).trace
-    free = [name for name, value in x.items() if value > 0]
-    found = identifiability(jac, r, model.names, x, free=free, trace=trace)
-    assert trace is not None
+        trace = simulator.run(x, trace=True).trace
     prompts = trace.num_prefills[trace.num_prefills > 0]
     counts = f"{(prompts == 1).sum()} of {prompts.size} prefill steps here had one prompt"
-    (words,) = [str(d) for d in found.directions if len(d.names) == 2]
+    (words,) = [str(d) for d in found.directions if d.names[1:] and "prefill" in d.names[0]]
     assert words.startswith(("sum_prefill_tokens ↔ max", "max_prefill_tokens ↔ sum"))
     assert words.endswith(f" is determined: {counts}")
-
-
-def test_features_are_those_of_the_models_terms() -> None:
-    """By the simulator: a coefficient of one second makes steps as long as its feature says."""
-    model = find_model(list(FEATURES))
-    workload = Workload([0, 0, 0.5, 0.5], [30, 7, 300, 11], [4, 9, 3, 2])
-    simulator = Simulator(workload, ServerConfig(max_num_batched_tokens=200), model)
-    assert set(FEATURES) < {term.name for term in TERMS}
-    for i, name in enumerate(model.terms):
-        x = np.zeros(len(model.names))
-        x[model.index("intercept")] = 0.25
-        x[i] += 1e-3
-        trace = simulator.run(x, trace=True).trace
-        assert trace is not None
-        steps = Steps(
-            *(
-                np.asarray(c, float)
-                for c in (
-                    trace.decode_tokens,
-                    trace.prefill_tokens,
-                    trace.max_prefill_tokens,
-                    trace.num_prefills,
-                )
-            )
-        )
-        assert trace.duration_s == pytest.approx(0.25 + 1e-3 * FEATURES[name](steps)), name
-
-
-def _steps(*rows: tuple[int, int, int, int]) -> Steps:
-    return Steps(*(np.array(column, dtype=float) for column in zip(*rows, strict=True)))
-
-
-@pytest.mark.parametrize(
-    ("names", "steps", "why"),
-    [
-        (("P", "M"), _steps((0, 9, 9, 1), (3, 0, 0, 0)), "every prefill step here had one prompt"),
-        (
-            ("P", "M"),
-            _steps(*[(0, 9, 9, 1)] * 9, *[(0, 9, 8, 2)]),
-            "9 of 10 prefill steps here had one prompt",
-        ),
-        (("P", "M"), _steps((0, 9, 5, 2), (0, 8, 8, 1)), ""),
-        (("P", "intercept"), _steps((0, 9, 9, 1), (3, 8, 8, 1)), ""),
-        (("DP",), _steps((0, 9, 9, 1), (3, 0, 0, 0)), "every prefill step here decoded nothing"),
-        (("mixed", "N"), _steps((2, 9, 9, 1), (3, 0, 0, 0)), "one prompt and .* decoded too"),
-        (("hinge",), _steps((200, 56, 56, 1)), "every step here had at most 256 tokens"),
-        (("P",), _steps((200, 0, 0, 0)), "every step here was without prefill"),
-        (
-            ("P", "N"),
-            _steps((1, 64, 64, 1), (5, 64, 64, 1)),
-            "had one prompt and every prefill step here had a largest chunk of 64 tokens",
-        ),
-    ],
-)
-def test_facts_about_the_steps(names: tuple[str, ...], steps: Steps, why: str) -> None:
-    terms = find_model(list(names)).terms
-    told = explain(terms, steps)
-    assert re.search(why, told) if why else told == ""
-
-
-def test_a_parameter_that_no_feature_tells_of_has_no_reason() -> None:
-    assert explain(("queue_overhead", "intercept"), _steps((1, 0, 0, 0))) == ""
-
-
-def test_a_fit_without_noise_determines_whatever_has_an_effect() -> None:
-    jac, _ = _linear()
-    jac[:, 2] = 0
-    found = identifiability(jac, np.zeros(60), NAMES, [1.0, 1.0, 1.0])
-    assert (found.rank, found.noise) == (2, 0.0)
-    assert found.standard_errors[:2].tolist() == [0.0, 0.0]
-    assert "2 of 3 directions" in str(found)

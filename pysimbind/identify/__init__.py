@@ -6,14 +6,12 @@ from ._advice import (
     Advice,
     Candidate,
     advise,
-    fit_information,
     format_advice,
     make_candidates,
-    relative_noise,
 )
-from ._bootstrap import Bootstrap, block_bootstrap, time_blocks
+from ._bootstrap import Bootstrap, block_bootstrap
 from ._directions import Direction
-from ._identifiability import Identifiability, identifiability
+from ._identifiability import Identifiability, identify
 from ._prediction import Prediction
 from ._profile import Profile, profile_likelihood
 
@@ -27,11 +25,8 @@ __all__ = [
     "Profile",
     "advise",
     "block_bootstrap",
-    "fit_information",
     "format_advice",
-    "identifiability",
+    "identify",
     "make_candidates",
     "profile_likelihood",
-    "relative_noise",
-    "time_blocks",
 ]

@@ -10,25 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .._text import table
 from ..config import ServerConfig
-from ..errors import FitError, ParameterError, nearest
-from ..experiment import Experiment
-from ..models import ModelLike, find_model
-from ..parameters import Parameters
+from ..errors import FitError, ParameterError
+from ..objective import Objective
 from ..results import Outcome
 from ..simulator import Simulator
 from ..workload import Workload
 from ..workloads import generate
 from ..workloads.lengths import Lengths
-from ._identifiability import standard_errors
 from ._prediction import PREDICTED, Prediction
-from ._problem import FloatArray, as_vector, kept, make_problem, scales
+from ._problem import Bounds, FloatArray, Problem, make_problem
+
+_ONE_SIGMA = 0.6827  # quantile of absolute errors that is their standard deviation, if normal
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,63 +61,60 @@ class Advice:
 
 def format_advice(advice: Sequence[Advice]) -> str:
     """Return candidates as a table, in the given order."""
-    rows = [["candidate", "std before [s]", "after [s]", "requests", "duration [s]", ""]]
+    rows = [
+        ["candidate", "std before [s]", "after [s]", "variance", "requests", "duration [s]", ""]
+    ]
     for one in advice:
         deviations = [f"{value:.3g}" for value in (one.before_s, one.after_s)]
-        cost = [f"{one.requests:,}", f"{one.duration_s:.4g}"]
+        cost = [f"{-100 * one.reduction:.0f} %", f"{one.requests:,}", f"{one.duration_s:.4g}"]
         rows.append([one.name, *deviations, *cost, one.note])
     return table(rows)
 
 
 def advise(
+    objective: Objective,
+    x: object,
     candidates: Sequence[Candidate],
     prediction: Prediction,
-    x: npt.ArrayLike | Mapping[str, float] | Parameters,
-    information: npt.ArrayLike,
     *,
-    model: ModelLike = "quadratic15",
-    noise: Mapping[str, float],
-    scale: npt.ArrayLike | None = None,
-    free: Collection[str] | None = None,
-    at_bound: Collection[str] = (),
+    fixed: Collection[str] | None = None,
+    bounds: Bounds | None = None,
+    scale: npt.ArrayLike | Mapping[str, float] | None = None,
     prior: float = 1.0,
 ) -> list[Advice]:
     """Rank candidates by the variance that ``prediction`` would have once they are measured.
 
-    ``x``: the parameters [P] of ``model``. ``information`` [P, P]: JᵀJ/s² of what was measured so
-    far, as ``fit_information`` gives. ``noise``: the relative deviation of a measured latency from
-    the simulated one, for ``"ttft"``, ``"e2e"`` or both (``relative_noise`` gives it); a target
-    that is not named is not measured. ``scale``, ``free`` and ``at_bound`` as for
-    ``identifiability``.
-
-    With g the derivatives of the prediction, the variance is gᵀ C g, where C is the inverse of
-    ``information`` + the candidate's JᵀJ/noise² + 1 / (``prior`` x scale)² on the diagonal: before
+    ``x``, ``fixed``, ``bounds`` and ``scale`` as for ``identify``. A run tells I = Σ JᵀJ / s² of
+    the parameters, over its TTFTs and its E2Es, with J the renewal derivatives of log latencies and
+    s their noise: the 68 % quantile of simulated / measured - 1, in size, over the objective's
+    runs, for each of the two. So what was measured and what could be are counted alike. The
+    prediction, with derivatives g, has the variance gᵀ (Σ I + 1 / (``prior`` scale)²)⁻¹ g: before
     all measurements each parameter is known to ``prior`` times its natural scale, so that what no
-    measurement tells still has a finite variance. Derivatives are of the kind renewal.
+    run tells still has a finite variance.
 
-    Raises ``ParameterError`` for shapes and names, ``FitError`` where the prediction cannot be
-    simulated to its end, or no noise is given.
+    Raises as ``identify``; ``FitError`` where the prediction cannot be simulated to its end.
     """
-    model = find_model(model)
-    vector = as_vector(x, model.names, "x")
-    keep = kept(model.names, free, at_bound)
-    sizes = scales(vector, scale, model.names, keep)[keep]
-    known = _known(information, len(vector))[np.ix_(keep, keep)]
     if not 0 < prior < math.inf:
         raise ParameterError(f"prior must be a finite number > 0, got {prior!r}")
-    _check_noise(noise)
+    problem = make_problem(objective, x, fixed=fixed, bounds=bounds, scale=scale)
+    model, keep = objective.model, problem.keep
+    sizes = problem.scale[keep]
     with prediction.simulator(model) as simulator:
-        gradient = prediction.gradient(simulator, vector)[keep] * sizes
-    # per natural scale, the prior's information is 1 / prior² for each
-    base = known * np.outer(sizes, sizes) + np.eye(keep.size) / prior**2
+        gradient = prediction.gradient(simulator, problem.x)[keep] * sizes
+    noise = _noise(objective, problem.x)
+
+    def told(workload: Workload, config: ServerConfig) -> tuple[FloatArray, str]:
+        with Simulator(workload, config, model) as simulator:
+            return _information(simulator, problem, noise)
+
+    base = np.eye(keep.size) / prior**2  # per natural scale
+    for run in objective.experiments:
+        base += told(run.workload, run.config)[0]
     before = _deviation(gradient, base)
     advice = []
     for candidate in candidates:
-        with Simulator(candidate.workload, candidate.config, model) as simulator:
-            added, note = _information(simulator, vector, noise)
-        added = added[np.ix_(keep, keep)] * np.outer(sizes, sizes)
-        after = _deviation(gradient, base + added)
-        advice.append(_advice(candidate, before, after, note))
+        added, note = told(candidate.workload, candidate.config)
+        advice.append(_advice(candidate, before, _deviation(gradient, base + added), note))
     return sorted(advice, key=lambda one: one.after_s)
 
 
@@ -152,98 +147,47 @@ def make_candidates(
     ]
 
 
-def fit_information(
-    jac: npt.ArrayLike,
-    residuals: npt.ArrayLike,
-    names: Sequence[str],
-    x: npt.ArrayLike,
-    *,
-    free: Collection[str] | None = None,
-    at_bound: Collection[str] = (),
-) -> FloatArray:
-    """Return JᵀJ/s² [P, P] of a fit, per unit of each parameter; 0 where one was held.
-
-    Arguments as for ``identifiability``. Raises as it does.
-    """
-    ones = np.ones(len(names))  # information needs no natural scale
-    problem = make_problem(jac, residuals, names, x, scale=ones, free=free, at_bound=at_bound)
-    variance = standard_errors(problem)[1]
-    if variance == 0:
-        raise FitError("all residuals are 0: the information of a fit without noise is infinite")
-    information = np.zeros((len(names), len(names)))
-    information[np.ix_(problem.keep, problem.keep)] = problem.jac.T @ problem.jac / variance
-    return information
-
-
-def relative_noise(
-    experiments: Sequence[Experiment], x: npt.ArrayLike, *, model: ModelLike = "quadratic15"
-) -> dict[str, float]:
-    """Return the root mean square of simulated/measured - 1, for ``"ttft"`` and for ``"e2e"``.
-
-    Over all requests of all experiments that have both. Raises ``FitError`` where there is none, or
-    a run cannot be simulated to its end.
-    """
-    model = find_model(model)
-    vector = as_vector(x, model.names, "x")
+def _noise(objective: Objective, x: FloatArray) -> dict[str, float]:
+    """Return the relative deviation of measured latencies, for each target that was measured."""
     errors: dict[str, list[FloatArray]] = {target: [] for target in PREDICTED}
-    for experiment in experiments:
-        with Simulator(experiment.workload, experiment.config, model) as simulator:
-            run = simulator.run(vector)
-        if run.outcome != Outcome.OK:
-            raise FitError(
-                f"{experiment.name!r} cannot be simulated to its end: {run.outcome.name.lower()}"
-            )
+    for experiment in objective.experiments:
+        with Simulator(experiment.workload, experiment.config, objective.model) as simulator:
+            run = simulator.run(x)
         for target, found in errors.items():
             measured = getattr(experiment, target)
             known = measured > 0
             found.append(getattr(run, target)[known] / measured[known] - 1)
-    joined = {target: np.concatenate([np.empty(0), *each]) for target, each in errors.items()}
-    noise = {t: float(np.sqrt(np.mean(e * e))) for t, e in joined.items() if e.size}
-    if not noise:
-        raise FitError("no measured latency above 0: there is nothing to tell the noise by")
+    joined = {target: np.abs(np.concatenate(each)) for target, each in errors.items()}
+    noise = {t: float(np.quantile(e, _ONE_SIGMA)) for t, e in joined.items() if e.size}
+    exact = [target for target, value in noise.items() if value == 0]
+    if exact:
+        raise FitError(
+            f"the fit meets most measured {exact[0]} exactly: there is no noise to plan by"
+        )
     return noise
 
 
-def _advice(candidate: Candidate, before: float, after: float, note: str) -> Advice:
-    end = float(candidate.workload.arrival_s.max())
-    return Advice(candidate.name, before, after, len(candidate.workload), end, note)
-
-
-def _check_noise(noise: Mapping[str, Any]) -> None:
-    for target, value in noise.items():
-        if target not in PREDICTED:
-            raise ParameterError(
-                f"noise: unknown target {target!r}{nearest(str(target), PREDICTED)}"
-            )
-        if not 0 < value < math.inf:
-            raise ParameterError(f"noise of {target!r} must be a finite number > 0, got {value!r}")
-    if not noise:
-        raise FitError(f"noise is given for nothing: name {' or '.join(PREDICTED)}")
-
-
-def _known(information: npt.ArrayLike, parameters: int) -> FloatArray:
-    matrix = np.asarray(information, dtype=np.float64)
-    if matrix.shape != (parameters, parameters) or not np.isfinite(matrix).all():
-        raise ParameterError(
-            f"information must be finite, of shape ({parameters}, {parameters}), got {matrix.shape}"
-        )
-    return matrix
-
-
 def _information(
-    simulator: Simulator, x: FloatArray, noise: Mapping[str, float]
+    simulator: Simulator, problem: Problem, noise: Mapping[str, float]
 ) -> tuple[FloatArray, str]:
-    """Return JᵀJ/noise² [P, P] of relative latencies, and what is wrong with the run, or ``""``."""
-    jacobian = simulator.run_jacobian(x, "renewal")
-    total = np.zeros((x.size, x.size))
+    """Return JᵀJ/s² [K, K] per natural scale, and what is wrong with the run, or ``""``."""
+    keep = problem.keep
+    jacobian = simulator.run_jacobian(problem.x, "renewal")
+    total = np.zeros((keep.size, keep.size))
     if jacobian.result.outcome != Outcome.OK:
         return total, f"cannot be simulated: {jacobian.result.outcome.name.lower()}"
     for target, deviation in noise.items():
         latencies = getattr(jacobian.result, target)
         took = latencies > 0  # nothing is relative to 0
-        rows = getattr(jacobian, f"{target}_jac")[took] / (latencies[took, np.newaxis] * deviation)
+        rows = getattr(jacobian, f"{target}_jac")[took][:, keep] * problem.scale[keep]
+        rows /= latencies[took, np.newaxis] * deviation
         total += rows.T @ rows
     return total, ""
+
+
+def _advice(candidate: Candidate, before: float, after: float, note: str) -> Advice:
+    end = float(candidate.workload.arrival_s.max())
+    return Advice(candidate.name, before, after, len(candidate.workload), end, note)
 
 
 def _deviation(gradient: FloatArray, information: FloatArray) -> float:

@@ -8,29 +8,22 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from .._text import table
 from ..errors import FitError, ParameterError
-from ..losses import Measured
-from ..models import ModelLike
+from ..models import StepModel
 from ..objective import Objective
 from ._identifiability import standard_errors
 from ._prediction import Prediction
-from ._problem import (
-    FloatArray,
-    IntArray,
-    Problem,
-    as_vector,
-    is_determined,
-    make_problem,
-    singular,
-)
+from ._problem import Bounds, FloatArray, IntArray, Problem, block_length, ends, make_problem
+from ._spectrum import make_spectrum
 
 _LEAST_BLOCKS = 4
 
@@ -39,8 +32,8 @@ _LEAST_BLOCKS = 4
 class Bootstrap:
     """What ``block_bootstrap`` found; ``str`` of it is a table.
 
-    ``samples`` [B, P]: the parameters of each resample. ``interval`` [2, P]: the ends of the
-    percentile interval of each; NaN where the data do not determine it, or it was held.
+    ``samples`` [B, P]: the parameters of each resample. ``interval`` [2, P]: both ends of each
+    parameter's interval; NaN where the data do not determine it, or it was held.
     ``predictions`` [B, Q] in seconds, in the order of ``labels`` [Q], NaN where a resample cannot
     be simulated; ``prediction_interval`` [2, Q]; ``predicted`` [Q]: at x itself.
     """
@@ -56,6 +49,11 @@ class Bootstrap:
     predictions: FloatArray
     prediction_interval: FloatArray
 
+    @property
+    def failed(self) -> tuple[int, ...]:
+        """How many resamples of each prediction could not be simulated to their end."""
+        return tuple(np.isnan(self.predictions).sum(axis=0).tolist())
+
     def as_dict(self) -> dict[str, Any]:
         """Return all but the samples as JSON values, NaN as None."""
         return {
@@ -64,6 +62,7 @@ class Bootstrap:
             "confidence": self.confidence,
             "parameters": _intervals(self.names, self.x, self.interval),
             "predictions": _intervals(self.labels, self.predicted, self.prediction_interval),
+            "failed": dict(zip(self.labels, self.failed, strict=True)),
         }
 
     def __str__(self) -> str:
@@ -71,97 +70,74 @@ class Bootstrap:
             f"{100 * self.confidence:g} % intervals from {len(self.samples)} resamples of "
             f"{self.blocks} blocks"
         )
-        rows = [["", "value", "from", "to"]]
-        for names, values, ends in (
-            (self.names, self.x, self.interval),
-            (self.labels, self.predicted, self.prediction_interval),
-        ):
-            for i, name in enumerate(names):
-                rows.append([name, *(_cell(v) for v in (values[i], ends[0, i], ends[1, i]))])
+        rows = [["", "value", "from", "to", ""]]
+        for i, name in enumerate(self.names):
+            rows.append([name, *map(_cell, (self.x[i], *self.interval[:, i])), ""])
+        for i, label in enumerate(self.labels):
+            lost = f"{self.failed[i]} resamples failed" if self.failed[i] else ""
+            ends_s = self.prediction_interval[:, i]
+            rows.append([f"{label} [s]", *map(_cell, (self.predicted[i], *ends_s)), lost])
         return f"{head}\n{table(rows)}"
 
 
 def block_bootstrap(
-    jac: npt.ArrayLike,
-    residuals: npt.ArrayLike,
-    blocks: npt.ArrayLike,
-    names: Sequence[str],
-    x: npt.ArrayLike,
+    objective: Objective,
+    x: object,
     *,
-    scale: npt.ArrayLike | None = None,
-    free: Collection[str] | None = None,
-    at_bound: Collection[str] = (),
-    bounds: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
-    rank_tolerance: float = 1.0,
+    fixed: Collection[str] | None = None,
+    bounds: Bounds | None = None,
+    scale: npt.ArrayLike | Mapping[str, float] | None = None,
+    tolerance: float = 1.0,
+    ridge: npt.ArrayLike | None = None,
+    per_run: int | None = None,
     predictions: Sequence[Prediction] = (),
-    model: ModelLike = "quadratic15",
     resamples: int = 200,
     confidence: float = 0.9,
     seed: int = 0,
 ) -> Bootstrap:
-    """Return percentile intervals of parameters and predicted statistics.
+    """Return intervals of the parameters of a fit, and of statistics predicted with them.
 
-    ``jac`` [M, P], ``residuals`` [M], ``names``, ``x``, ``scale``, ``free`` and ``at_bound`` as for
-    ``identifiability``; ``blocks`` [M]: the number of each residual's block, as ``time_blocks``
-    gives. Each resample draws as many blocks as there are, with replacement, and refits by one
-    Gauss-Newton step from ``x`` in the directions that are determined (``rank_tolerance``), less
-    the step of the whole data: resamples are spread around ``x``, even if it is not quite the
-    optimum. ``bounds``: lower and upper [P], to which parameters are clipped. All resamples of a
-    prediction are simulated in one batch, as parameters of ``model``, whose names are ``names``.
+    ``x``, ``fixed``, ``bounds``, ``scale`` and ``tolerance`` as for ``identify``. ``ridge`` [P]: w,
+    where the fit's loss had the sum of w² (x - x0)² added. Each run is cut into ``per_run`` blocks
+    of requests that arrive one after the other: by default √n of n requests; with 1, each run is a
+    block. Each resample draws as many blocks as there are, with replacement, and refits by one
+    Gauss-Newton step from ``x``, in the directions that are determined, clipped to ``bounds``. All
+    resamples of a prediction are simulated in one batch.
 
-    Raises as ``identifiability``; ``FitError`` for fewer than 4 blocks.
+    Intervals are percentiles, their distance from the estimate widened from that of the normal to
+    Student's distribution, with as many degrees of freedom as blocks but one. They are conditional
+    on the directions that are not determined.
+
+    Raises as ``identify``; ``FitError`` for a loss with means or quantiles, too few requests, and
+    fewer than 4 blocks, ``ParameterError`` for the other arguments.
     """
     _check(resamples, confidence)
-    problem = make_problem(jac, residuals, names, x, scale=scale, free=free, at_bound=at_bound)
-    number = _numbered(blocks, problem.residuals.size)
-    weights = _draw(int(number.max()) + 1, resamples, seed)
+    problem = make_problem(objective, x, fixed=fixed, bounds=bounds, scale=scale)
+    if problem.unknown_noise:
+        raise FitError(f"{problem.unknown_noise}: there is nothing to resample")
+    block = _blocks(problem, per_run)
+    weights = _draw(int(block.max()) + 1, resamples, seed)
+    penalty = _penalty(problem, ridge)
     samples = np.tile(problem.x, (resamples, 1))
-    samples[:, problem.keep] -= _steps(problem, number, weights, rank_tolerance)
-    if bounds is not None:
-        lower, upper = (as_vector(b, problem.names, "bounds")[problem.keep] for b in bounds)
-        samples[:, problem.keep] = np.clip(samples[:, problem.keep], lower, upper)
-    interval = _percentiles(samples, confidence)
-    interval[:, ~_determined(problem, rank_tolerance)] = np.nan
-    values = _predict(predictions, model, np.vstack((problem.x, samples)))
+    samples[:, problem.keep] += _moves(problem, block, weights, penalty, tolerance)
+    lower, upper = ends(bounds, objective.model)
+    samples[:, problem.keep] = np.clip(samples, lower, upper)[:, problem.keep]
+    values = _predict(predictions, objective.model, np.vstack((problem.x, samples)))
+    count = weights.shape[1]
+    interval = np.clip(_interval(problem.x, samples, confidence, count), lower, upper)
+    interval[:, ~(standard_errors(problem) <= tolerance * problem.scale)] = np.nan  # also for NaN
     return Bootstrap(
         problem.names,
         problem.x,
-        weights.shape[1],
+        count,
         confidence,
         samples=samples,
         interval=interval,
         labels=tuple(prediction.label for prediction in predictions),
         predicted=values[0],
         predictions=values[1:],
-        prediction_interval=_percentiles(values[1:], confidence),
+        prediction_interval=_interval(values[0], values[1:], confidence, count),
     )
-
-
-def time_blocks(objective: Objective, per_run: int = 10) -> IntArray:
-    """Return the block [M] of each residual of an objective: by run, and by time of arrival.
-
-    Each run is cut into ``per_run`` blocks of equal numbers of requests that arrive one after the
-    other (1: a run is a block). Raises ``FitError`` for a loss with means or quantiles, unless
-    ``per_run`` is 1, and for a run with fewer requests than blocks.
-    """
-    if operator.index(per_run) < 1:
-        raise FitError(f"per_run must be an integer >= 1, got {per_run!r}")
-    labels = []
-    for run, experiment in enumerate(objective.experiments):
-        workload = experiment.workload
-        if len(workload) < per_run:
-            raise FitError(
-                f"{experiment.name!r} has {len(workload)} requests, fewer than {per_run} blocks"
-            )
-        measured = Measured(
-            workload.arrival_s, experiment.ttft, experiment.e2e, workload.output_tokens
-        )
-        requests = objective.loss.against(measured).requests
-        if per_run > 1 and (requests < 0).any():
-            raise FitError("a loss with means or quantiles has no blocks of time: per_run=1")
-        rank = np.argsort(np.argsort(workload.arrival_s, kind="stable"), kind="stable")
-        labels.append(run * per_run + rank[requests] * per_run // len(workload))
-    return np.concatenate(labels)
 
 
 def _check(resamples: int, confidence: float) -> None:
@@ -171,17 +147,21 @@ def _check(resamples: int, confidence: float) -> None:
         raise ParameterError(f"confidence must be between 0 and 1, got {confidence!r}")
 
 
-def _numbered(blocks: npt.ArrayLike, residuals: int) -> IntArray:
-    """Return blocks [M] numbered from 0 without gaps."""
-    labels = np.asarray(blocks)
-    if labels.shape != (residuals,):
-        raise ParameterError(f"blocks must have shape ({residuals},), got {labels.shape}")
-    distinct, number = np.unique(labels, return_inverse=True)
-    if distinct.size < _LEAST_BLOCKS:
-        raise FitError(
-            f"{distinct.size} blocks are too few to resample, at least {_LEAST_BLOCKS} are needed"
-        )
-    return np.asarray(number, dtype=np.int64)
+def _blocks(problem: Problem, per_run: int | None) -> IntArray:
+    """Return the block [n] of each request, counted by arrival, run by run."""
+    labels, first = [], 0
+    for run, requests in enumerate(problem.runs):
+        count = max(1, requests // block_length(requests)) if per_run is None else per_run
+        if not 1 <= operator.index(count) <= requests:
+            raise ParameterError(
+                f"per_run must be an integer from 1 to the requests of each run, got {per_run!r} "
+                f"for run {run} of {requests}"
+            )
+        labels.append(first + np.arange(requests) * count // requests)
+        first += count
+    if first < _LEAST_BLOCKS:
+        raise FitError(f"{first} blocks are too few to resample, {_LEAST_BLOCKS} are needed")
+    return np.concatenate(labels)
 
 
 def _draw(blocks: int, resamples: int, seed: int) -> FloatArray:
@@ -190,34 +170,49 @@ def _draw(blocks: int, resamples: int, seed: int) -> FloatArray:
     return rng.multinomial(blocks, np.full(blocks, 1 / blocks), resamples).astype(np.float64)
 
 
-def _steps(problem: Problem, number: IntArray, weights: FloatArray, tolerance: float) -> FloatArray:
-    """Return the Gauss-Newton steps [B, K] of the resamples, less that of the whole data."""
-    values, vectors = singular(problem.scaled_jac)
-    noise = math.sqrt(standard_errors(problem)[1])
-    determined = is_determined(values, noise, tolerance)
-    if not determined.any():
+def _penalty(problem: Problem, ridge: npt.ArrayLike | None) -> FloatArray:
+    """Return what a ridge adds to the curvature of each free parameter [K], per natural scale."""
+    if ridge is None:
+        return np.zeros(problem.keep.size)
+    weights = np.asarray(ridge, dtype=np.float64)
+    if weights.shape != (len(problem.names),) or not np.isfinite(weights).all():
+        raise ParameterError(
+            f"ridge must be {len(problem.names)} finite numbers, got shape {weights.shape}"
+        )
+    penalty: FloatArray = (weights * problem.scale)[problem.keep] ** 2
+    return penalty
+
+
+def _moves(
+    problem: Problem, block: IntArray, weights: FloatArray, penalty: FloatArray, tolerance: float
+) -> FloatArray:
+    """Return how far [B, K] each resample moves the free parameters, in their units.
+
+    By -(H_b + penalty)⁻¹ (g_b - g), with the resample's curvature and scores less those of the
+    whole, which are 0 at the optimum, but for the ridge's own.
+    """
+    spectrum = make_spectrum(problem, tolerance)
+    known = spectrum.determined
+    if not known.any():
         raise FitError("the data determine no direction of these parameters: nothing to resample")
-    into = vectors[:, determined] / values[determined]  # columns of the reduced problem: length 1
-    reduced = problem.scaled_jac @ into
-    count, k = weights.shape[1], reduced.shape[1]
-    normal, slope = np.zeros((count, k, k)), np.zeros((count, k))
-    np.add.at(normal, number, reduced[:, :, np.newaxis] * reduced[:, np.newaxis, :])
-    np.add.at(slope, number, reduced * problem.residuals[:, np.newaxis])
+    into = spectrum.vectors[:, known] / spectrum.values[known]  # of the root: columns of length 1
+    root, count, k = problem.root @ into, weights.shape[1], int(known.sum())
+    curvature, slope = np.zeros((count, k, k)), np.zeros((count, k))
+    of_residual = block[problem.requests]
+    for b in range(count):
+        rows = root[of_residual == b]
+        curvature[b] = rows.T @ rows
+        slope[b] = problem.scores[block == b].sum(axis=0) @ into
+    drawn = np.tensordot(weights, curvature, 1) + into.T @ (penalty[:, np.newaxis] * into)
     # a resample may lack all blocks that tell a direction: pinv leaves it where it is
-    inverse = np.linalg.pinv(np.tensordot(weights, normal, 1), rcond=1e-9, hermitian=True)
-    steps = np.einsum("bij,bj->bi", inverse, weights @ slope) - slope.sum(axis=0)
-    moved: FloatArray = steps @ into.T * problem.scale[problem.keep]
-    return moved
-
-
-def _determined(problem: Problem, tolerance: float) -> npt.NDArray[np.bool_]:
-    """Tell for each parameter [P] whether its standard error is within the tolerance."""
-    errors = standard_errors(problem)[0]
-    return np.asarray(errors <= tolerance * problem.scale)  # false for NaN
+    inverse = np.linalg.pinv(drawn, rcond=1e-9, hermitian=True)
+    steps = np.einsum("bij,bj->bi", inverse, (weights - 1) @ slope)
+    moves: FloatArray = -(steps @ into.T) * problem.scale[problem.keep]
+    return moves
 
 
 def _predict(
-    predictions: Sequence[Prediction], model: ModelLike, candidates: FloatArray
+    predictions: Sequence[Prediction], model: StepModel, candidates: FloatArray
 ) -> FloatArray:
     """Return the predicted statistics [candidates, Q]."""
     columns = [np.empty((len(candidates), 0))]
@@ -227,18 +222,23 @@ def _predict(
     return np.concatenate(columns, axis=1)
 
 
-def _percentiles(samples: FloatArray, confidence: float) -> FloatArray:
-    """Return both ends [2, P] of the percentile intervals of samples [B, P], NaN left out."""
-    ends = np.full((2, samples.shape[1]), np.nan)
+def _interval(
+    centre: FloatArray, samples: FloatArray, confidence: float, blocks: int
+) -> FloatArray:
+    """Return both ends [2, P] of the intervals of samples [B, P], NaN left out."""
+    interval = np.full((2, samples.shape[1]), np.nan)
+    tail = (1 - confidence) / 2
+    widened = special.stdtrit(blocks - 1, tail) / special.ndtri(tail)
     for i, column in enumerate(samples.T):
         known = column[~np.isnan(column)]
         if known.size:
-            ends[:, i] = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return ends
+            quantiles = np.quantile(known, [tail, 1 - tail])
+            interval[:, i] = centre[i] + widened * (quantiles - centre[i])
+    return interval
 
 
-def _intervals(names: Sequence[str], values: FloatArray, ends: FloatArray) -> dict[str, Any]:
-    columns = (values.tolist(), *ends.tolist())
+def _intervals(names: Sequence[str], values: FloatArray, both: FloatArray) -> dict[str, Any]:
+    columns = (values.tolist(), *both.tolist())
     return {
         name: dict(zip(("value", "low", "high"), map(_json, row), strict=True))
         for name, *row in zip(names, *columns, strict=True)

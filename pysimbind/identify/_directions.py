@@ -11,7 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
+from ._spectrum import Uncertainty
+
 FloatArray = npt.NDArray[np.float64]
+Why = Callable[[Sequence[str], bool], str]
+"""Why names go together, exactly or (False) nearly."""
 
 _SHOWN = 4  # parameters of a direction, at most
 _ENOUGH = 0.95  # of the squared length: the rest of a direction is not shown
@@ -25,12 +29,15 @@ class Direction:
     ``change``: name -> change in the parameter's unit, the largest first (by natural scale), of
     length 1 in natural scales; up to four that make up the direction, ``others`` more are small.
     ``standard_error``: of a move along it, in natural scales (1: by as much as the parameters
-    themselves); infinite where it has no effect at all. ``why``: a fact about the steps, or ``""``.
+    themselves); infinite where it has no effect at all. ``rest_known``: whether there are two
+    parameters, and what the move leaves as it is of them is determined. ``why``: a fact about the
+    steps, or ``""``.
     """
 
     change: dict[str, float]
     others: int
     standard_error: float
+    rest_known: bool
     why: str
 
     @property
@@ -40,7 +47,9 @@ class Direction:
 
     def __str__(self) -> str:
         exact = not np.isfinite(self.standard_error)
-        known = _known(self.change, exact=exact, whole=not self.others)
+        known = _known(self.change, exact=exact)
+        if len(self.change) == 2 and not self.rest_known:
+            known = known.replace("only", "at most", 1)
         more = f" (and {self.others} more, by little)" if self.others else ""
         why = f": {self.why}" if self.why else ""
         return f"{' ↔ '.join(self.names)}{more}: {known}{why}"
@@ -52,22 +61,24 @@ class Direction:
             "change": self.change,
             "others": self.others,
             "standard_error": error,
+            "rest_known": self.rest_known,
             "why": self.why,
         }
 
 
 @dataclass(frozen=True)
 class Describe:
-    """How to tell a direction: ``names`` [K], natural sizes ``scale`` [K], and two functions.
+    """How to tell a direction: by ``names`` [K] and natural sizes ``scale`` [K].
 
-    ``error`` gives the standard error of a unit vector [K], ``why`` what explains that names go
-    together.
+    What has a standard error of at most ``tolerance`` is determined; ``why`` gives what explains
+    that names go together, exactly or nearly.
     """
 
     names: Sequence[str]
     scale: FloatArray
-    error: Callable[[FloatArray], float]
-    why: Callable[[Sequence[str]], str]
+    uncertainty: Uncertainty
+    tolerance: float
+    why: Why
 
     def weak(self, space: FloatArray) -> tuple[Direction, ...]:
         """Return directions that span ``space`` [K, k] (columns, in natural scales)."""
@@ -76,9 +87,9 @@ class Describe:
     def null(self, space: FloatArray, lengths: FloatArray) -> tuple[Direction, ...]:
         """Return directions that span ``space`` [K, k], without any effect, as exact relations.
 
-        ``space`` is in units of effect: ``lengths`` [K] of it are one unit of each parameter.
+        ``space`` is in units of effect: ``lengths`` [K] of it are one natural scale of each.
         """
-        basis = sparse_basis(space) / (lengths * self.scale)[:, np.newaxis]
+        basis = sparse_basis(space) / lengths[:, np.newaxis]
         return tuple(self._direction(vector, 1.0, math.inf) for vector in basis.T)
 
     def _direction(
@@ -92,8 +103,17 @@ class Describe:
         shown = order[: min(count, _SHOWN)]
         sign = np.sign(unit[shown[0]])
         change = {self.names[i]: float(sign * unit[i] * self.scale[i]) for i in shown}
-        error = self.error(unit) if error is None else error
-        return Direction(change, moving - len(shown), error, self.why(list(change)))
+        error = self.uncertainty.along(unit) if error is None else error
+        rest_known = len(shown) == 2 and self._rest_known(unit, *shown)
+        why = self.why(list(change), math.isinf(error))
+        return Direction(change, moving - len(shown), error, rest_known, why)
+
+    def _rest_known(self, unit: FloatArray, i: int, j: int) -> bool:
+        """Tell whether what a move along ``unit`` leaves as it is of two parameters is known."""
+        rest = np.zeros_like(unit)
+        rest[[i, j]] = unit[j], -unit[i]
+        error = self.uncertainty.of(rest / np.linalg.norm(rest))
+        return not error > self.tolerance  # NaN: nothing speaks against it
 
 
 def sparse_basis(weak: FloatArray) -> FloatArray:
@@ -120,14 +140,12 @@ def without(space: FloatArray, taken: FloatArray) -> FloatArray:
     return rest
 
 
-def _known(change: dict[str, float], *, exact: bool, whole: bool) -> str:
+def _known(change: dict[str, float], *, exact: bool) -> str:
     """Say what is determined, if these parameters are not."""
     if len(change) == 1:
-        return "has no effect" if exact else "is not determined to within its size"
+        return "has no effect" if exact else "has too little effect"
     if len(change) > 2:
-        moves = ", ".join(f"{value:+.3g} {name}" for name, value in change.items())
-        moves += "" if whole else ", ..."
-        return f"a move by {moves} changes {'nothing' if exact else 'next to nothing'}"
+        return f"one combination of them has {'no' if exact else 'too little'} effect"
     (first, a), (second, b) = change.items()
     ratio = -a / b  # first + ratio x second stays as it is
     for value, word in ((1.0, "sum"), (-1.0, "difference")):

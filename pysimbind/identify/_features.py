@@ -2,11 +2,13 @@
 
 A fact ("every prefill step here had one prompt") holds of the recorded steps, or of most of them.
 It explains why some terms go together if, over made-up steps of which nothing but the fact is true,
-these terms are linearly dependent, and over made-up steps without it they are not.
+these terms are linearly dependent, and over made-up steps without it they are not. Where no fact
+does, two terms may still have been nearly proportional in the recorded steps.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..trace import StepTrace
+from ..objective import Objective
+from ..simulator import Simulator
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -24,29 +27,65 @@ BoolArray = npt.NDArray[np.bool_]
 _MOST = 0.8  # of the steps that a fact is about: it is told, with the count
 _PROBES = 400
 _DEPENDENT = 1e-9  # of the largest singular value
+_NEARLY = 0.1  # root mean square deviation of a term from a multiple of another, relative
 
 
 class Steps(NamedTuple):
-    """The batch of each step [S]: D decoded, P prefilled, M the largest chunk, N prompts."""
+    """The batch of each step [S]: D decoded, P prefilled, M the largest chunk, N prompts.
+
+    And ctx, the context of what decodes, and attn, the pairs of query and key in what prefills.
+    """
 
     D: FloatArray
     P: FloatArray
     M: FloatArray
     N: FloatArray
+    ctx: FloatArray
+    attn: FloatArray
 
 
-def steps_of(trace: StepTrace) -> Steps:
-    """Return what each step of a trace did."""
-    counts = (
-        trace.decode_tokens,
-        trace.prefill_tokens,
-        trace.max_prefill_tokens,
-        trace.num_prefills,
-    )
-    return Steps(*(np.asarray(count, dtype=np.float64) for count in counts))
+class Reasons:
+    """Explains by the steps of an objective's runs, which are simulated when first asked for."""
+
+    def __init__(self, objective: Objective, x: FloatArray) -> None:
+        self._objective, self._x = objective, x
+        self._steps: Steps | None = None
+
+    def __call__(self, names: Sequence[str], exactly: bool) -> str:
+        """Return why the terms ``names`` go together in these steps, or ``""``.
+
+        Where they do so exactly, a fact about most steps is no reason.
+        """
+        if any(name not in FEATURES for name in names):
+            return ""
+        if self._steps is None:
+            self._steps = _record(self._objective, self._x)
+        if exactly:
+            return explain(names, self._steps, share=1.0)
+        return explain(names, self._steps) or _proportional(names, self._steps)
 
 
-# By the names of models.TERMS; those that need more than a step's D, P, M and N are missing.
+def _record(objective: Objective, x: FloatArray) -> Steps:
+    """Return the steps of all runs, one run after the other."""
+    found = []
+    for experiment in objective.experiments:
+        with Simulator(experiment.workload, experiment.config, objective.model) as simulator:
+            trace = simulator.run(x, trace=True).trace
+        assert trace is not None  # it was asked for
+        counts = (
+            trace.decode_tokens,
+            trace.prefill_tokens,
+            trace.max_prefill_tokens,
+            trace.num_prefills,
+            trace.context_tokens,
+            trace.attention_pairs,
+        )
+        busy = trace.decode_tokens + trace.prefill_tokens > 0  # not those that only preempted
+        found.append(np.array(counts, dtype=np.float64)[:, busy])
+    return Steps(*np.concatenate(found, axis=1))
+
+
+# By the names of models.TERMS; those on the request's side are no feature of a step.
 FEATURES: Mapping[str, Callable[[Steps], FloatArray]] = MappingProxyType(
     {
         "sum_decode_tokens": lambda s: s.D,
@@ -64,6 +103,8 @@ FEATURES: Mapping[str, Callable[[Steps], FloatArray]] = MappingProxyType(
         "max_prefill_tokensmnumprefills": lambda s: s.M * s.N,
         "num_prefillss2": lambda s: s.N * s.N,
         "intercept": lambda s: np.ones_like(s.D),
+        "ctx": lambda s: s.ctx,
+        "attn": lambda s: s.attn,
         "hinge": lambda s: np.maximum(0.0, s.D + s.P - 256),
         "mixed": lambda s: ((s.D > 0) & (s.P > 0)).astype(np.float64),
     }
@@ -75,8 +116,8 @@ class Fact:
     """A statement about steps: "every" (or "11 of 12") ``subject`` ``statement``.
 
     ``about`` tells which steps it is about, ``true`` in which of all steps it holds, and
-    ``imposed`` changes steps so that it holds in each. It is told where it is true of at least
-    ``share`` of them.
+    ``imposed`` changes steps so that it holds in each. It is never told where it is true of less
+    than ``share`` of them.
     """
 
     subject: str
@@ -84,30 +125,29 @@ class Fact:
     about: Callable[[Steps], BoolArray]
     true: Callable[[Steps], BoolArray]
     imposed: Callable[[Steps], Steps]
-    share: float = _MOST
+    share: float = 0.0
 
-    def told(self, steps: Steps) -> str:
+    def told(self, steps: Steps, share: float) -> str:
         """Return the sentence, or ``""`` where the fact is true of too few steps."""
         about = self.about(steps)
         count, total = int((self.true(steps) & about).sum()), int(about.sum())
-        if total == 0 or count < self.share * total:
+        if total == 0 or count < max(share, self.share) * total:
             return ""
         which = "every" if count == total else f"{count:,} of {total:,}"
         subject = self.subject if count == total else f"{self.subject}s"
         return f"{which} {subject} here {self.statement}"
 
 
-def explain(names: Sequence[str], steps: Steps) -> str:
+def explain(names: Sequence[str], steps: Steps, share: float = _MOST) -> str:
     """Return why the terms ``names`` go together in these steps, or ``""`` if no fact says it.
 
-    At most two facts together, the fewest that do.
+    By facts that are true of at least ``share`` of the steps that they are about; at most two
+    together, the fewest that do.
     """
-    if not names or any(name not in FEATURES for name in names):
-        return ""
     made_up = _made_up()
     if _dependent(names, made_up):
         return ""
-    facts = [(fact, told) for fact in _facts(steps) if (told := fact.told(steps))]
+    facts = [(fact, told) for fact in _facts(steps) if (told := fact.told(steps, share))]
     for count in (1, 2):
         for chosen in itertools.combinations(facts, count):
             world = made_up
@@ -116,6 +156,21 @@ def explain(names: Sequence[str], steps: Steps) -> str:
             if _dependent(names, world):
                 return " and ".join(told for _, told in chosen)
     return ""
+
+
+def _proportional(names: Sequence[str], steps: Steps) -> str:
+    """Say that two terms were nearly proportional over the steps that have either, or ``""``."""
+    if len(names) != 2:
+        return ""
+    first, second = (FEATURES[name](steps) for name in names)
+    size = float(first @ first)
+    if size == 0 or not second.any():
+        return ""
+    ratio = float(first @ second) / float(second @ second)
+    off = float(np.linalg.norm(first - ratio * second)) / np.sqrt(size)
+    if off > _NEARLY:
+        return ""
+    return f"{names[0]} was {ratio:.3g} × {names[1]} in these steps, give or take {100 * off:.0f} %"
 
 
 def _dependent(names: Sequence[str], steps: Steps) -> bool:
@@ -127,6 +182,7 @@ def _dependent(names: Sequence[str], steps: Steps) -> bool:
     return bool(values[-1] <= _DEPENDENT * values[0])
 
 
+@functools.cache
 def _made_up() -> Steps:
     """Return steps of every kind, of which no fact is true; always the same ones."""
     rng = np.random.default_rng(0)
@@ -136,7 +192,9 @@ def _made_up() -> Steps:
     largest = np.array([c.max(initial=0) for c in chunks], dtype=np.float64)
     decoded = rng.integers(0, 400, _PROBES) * (rng.random(_PROBES) < 0.7)
     busy = (decoded > 0) | (total > 0)  # a step that does nothing is none
-    every = (decoded.astype(np.float64), total, largest, prompts.astype(np.float64))
+    ctx = decoded * rng.uniform(0, 900, _PROBES)
+    attn = total * rng.uniform(1, 900, _PROBES)
+    every = (decoded.astype(np.float64), total, largest, prompts.astype(np.float64), ctx, attn)
     return Steps(*(values[busy] for values in every))
 
 
@@ -155,6 +213,13 @@ def _facts(steps: Steps) -> list[Fact]:
         Fact("step", "was without decode", _any, lambda s: s.D == 0, _without_decode, 1.0),
         Fact("step", "had at most 256 tokens", _any, lambda s: s.D + s.P <= 256, _small, 1.0),
         Fact("prefill step", "had one prompt", _prefills, lambda s: s.N == 1, _one_prompt),
+        Fact(
+            "prefill step",
+            "had one prompt, all of it",
+            _prefills,
+            lambda s: (s.N == 1) & np.equal(s.attn, _pairs(s.M)),
+            _whole_prompt,
+        ),
         Fact(
             "prefill step",
             f"had a largest chunk of {chunk:g} tokens",
@@ -197,11 +262,11 @@ def _prefills(s: Steps) -> BoolArray:
 
 def _without_prefill(s: Steps) -> Steps:
     none = np.zeros_like(s.P)
-    return Steps(s.D, none, none, none)
+    return s._replace(P=none, M=none, N=none, attn=none)
 
 
 def _without_decode(s: Steps) -> Steps:
-    return s._replace(D=np.zeros_like(s.D))
+    return s._replace(D=np.zeros_like(s.D), ctx=np.zeros_like(s.D))
 
 
 def _small(s: Steps) -> Steps:
@@ -216,6 +281,16 @@ def _one_prompt(s: Steps) -> Steps:
     return s._replace(P=s.M, N=np.minimum(s.N, 1.0))
 
 
+def _whole_prompt(s: Steps) -> Steps:
+    alone = _one_prompt(s)
+    return alone._replace(attn=_pairs(alone.M))
+
+
+def _pairs(tokens: FloatArray) -> FloatArray:
+    """Return the pairs of query and key in a chunk with nothing before it."""
+    return tokens * (tokens + 1) / 2
+
+
 def _with_chunk(s: Steps, chunk: float) -> Steps:
     M = np.where(s.P > 0, chunk, 0.0)
     return s._replace(M=M, P=np.where(s.N == 1, M, s.P))
@@ -227,7 +302,8 @@ def _with_total(s: Steps, total: float) -> Steps:
 
 
 def _separate(s: Steps) -> Steps:
-    return s._replace(D=np.where(s.P > 0, 0.0, s.D))
+    alone = s.P > 0
+    return s._replace(D=np.where(alone, 0.0, s.D), ctx=np.where(alone, 0.0, s.ctx))
 
 
 def _together(s: Steps) -> Steps:

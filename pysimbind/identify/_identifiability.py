@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,55 +12,55 @@ import numpy as np
 import numpy.typing as npt
 
 from .._text import table
-from ..errors import ParameterError
-from ..trace import StepTrace
-from ._directions import Describe, Direction, without
-from ._features import explain, steps_of
-from ._problem import (
-    FloatArray,
-    Problem,
-    decompose,
-    is_determined,
-    make_problem,
-    noise_variance,
-    place,
-    singular,
-)
+from ..models import StepModel
+from ..objective import Objective
+from ._directions import Describe, Direction, Why, without
+from ._features import Reasons
+from ._problem import Bounds, FloatArray, Problem, make_problem
+from ._spectrum import Spectrum, Uncertainty, make_spectrum
 
-_TAKES_PART = 1e-6  # of a direction without effect, by length: more, and a parameter is free
+_SHOWN = 5  # directions in the short report
 
 
 @dataclass(frozen=True, eq=False)
 class Identifiability:
-    """What ``identifiability`` found; ``str`` of it is the lines of a report.
+    """What ``identify`` found. ``format()`` gives the lines for a report, ``str`` a table as well.
 
-    ``names`` [P] and ``x`` [P] as given; ``analysed`` are the K that were free and not at a bound.
-    ``structural``: a line for each alias of the model. ``singular_values`` [K]: of the Jacobian per
-    natural scale, descending. ``rank``: how many directions are known to better than
-    ``rank_tolerance`` natural scales. ``directions``: the K - rank others, by few parameters each,
-    first those without any effect; without the aliases that ``structural`` tells.
-    ``standard_errors`` [P], in each parameter's unit: NaN where a parameter was not analysed or can
-    move with no effect. ``noise``: the standard deviation of a residual. ``at_bound``: name ->
-    which bound.
+    ``names`` [P] and ``x`` [P] as given; ``analysed`` are the K that were free and not at a bound;
+    ``at_bound``: name -> which bound. ``structural``: lines about the model's aliases.
+    ``singular_values`` [K]: of the Jacobian per natural scale (``scale`` [P], in each parameter's
+    unit), descending, and ``direction_errors`` [K]: the standard error of a move along each, in
+    natural scales. ``rank``: how many of these are at most ``tolerance``. ``directions``: the
+    others, by few parameters each, first those without any effect; without the aliases that
+    ``structural`` tells. ``standard_errors`` [P], in each parameter's unit: NaN where a parameter
+    was not analysed or can move with no effect. ``note``: why there are no standard errors, or
+    ``""``; ``rank`` then counts the directions with any effect.
     """
 
     names: tuple[str, ...]
     x: FloatArray
     analysed: tuple[str, ...]
+    at_bound: Mapping[str, str]
     structural: tuple[str, ...]
     singular_values: FloatArray
+    direction_errors: FloatArray
     rank: int
-    rank_tolerance: float
+    tolerance: float
     directions: tuple[Direction, ...]
     standard_errors: FloatArray
     scale: FloatArray
-    noise: float
-    at_bound: Mapping[str, str]
+    note: str
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The parameters that were fixed."""
+        apart = {*self.analysed, *self.at_bound}
+        return tuple(name for name in self.names if name not in apart)
 
     @property
     def undetermined(self) -> tuple[str, ...]:
         """The analysed parameters whose standard error is NaN, or above the tolerance."""
-        limit = self.rank_tolerance * self.scale
+        limit = self.tolerance * self.scale
         return tuple(
             name
             for name, error, most in zip(self.names, self.standard_errors, limit, strict=True)
@@ -67,34 +68,64 @@ class Identifiability:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values, NaN as None."""
-        errors = [None if math.isnan(error) else error for error in self.standard_errors.tolist()]
+        """Return everything as JSON values; NaN and infinity as None."""
+        errors = dict(zip(self.names, _json(self.standard_errors), strict=True))
         return {
             "x": dict(zip(self.names, self.x.tolist(), strict=True)),
             "analysed": list(self.analysed),
+            "held": list(self.held),
+            "at_bound": dict(self.at_bound),
             "structural": list(self.structural),
             "singular_values": self.singular_values.tolist(),
+            "direction_errors": _json(self.direction_errors),
             "rank": self.rank,
-            "rank_tolerance": self.rank_tolerance,
+            "tolerance": self.tolerance,
             "directions": [direction.as_dict() for direction in self.directions],
-            "standard_errors": dict(zip(self.names, errors, strict=True)),
+            "standard_errors": errors,
             "scale": dict(zip(self.names, self.scale.tolist(), strict=True)),
-            "noise": self.noise,
-            "at_bound": dict(self.at_bound),
             "undetermined": list(self.undetermined),
+            "note": self.note,
         }
 
+    def format(self) -> str:
+        """Return the findings in some ten lines, without the table of parameters."""
+        lines = [self._headline(), f"singular values: {_numbers(self.singular_values)}"]
+        if self.note:
+            lines.append(f"no standard errors: {self.note}")
+        else:
+            lines.append(f"standard errors along them: {_numbers(self.direction_errors)}")
+        lines += self.structural
+        if self.at_bound:
+            sides = ", ".join(f"{name} ({side})" for name, side in self.at_bound.items())
+            lines.append(f"at a bound, and taken for known: {sides}")
+        lines += self._not_determined()
+        return "\n".join(
+            textwrap.fill(line, 100, subsequent_indent="  ", break_on_hyphens=False)
+            for line in lines
+        )
+
+    def _not_determined(self) -> list[str]:
+        """Return a line for each of the first directions, and one for those of one parameter."""
+        together = [d for d in self.directions if len(d.names) > 1 or math.isinf(d.standard_error)]
+        lines = [f"not determined: {direction}" for direction in together[:_SHOWN]]
+        if len(together) > _SHOWN:
+            lines.append(
+                f"not determined: {len(together) - _SHOWN} more directions (see directions)"
+            )
+        weak = [d.names[0] for d in self.directions if d not in together]
+        if weak:
+            lines.append(f"not determined, for too little effect: {', '.join(weak)}")
+        return lines
+
     def __str__(self) -> str:
-        values = ", ".join(f"{value:.3g}" for value in self.singular_values / (self.noise or 1.0))
-        lines = [
-            f"{self.rank} of {len(self.analysed)} directions are determined to better than "
-            f"{100 * self.rank_tolerance:g} % of the parameters' size",
-            f"singular values per natural scale and noise: {values}",
-            *(f"structural: {line}" for line in self.structural),
-            *(f"not determined: {direction}" for direction in self.directions),
-            table([["parameter", "value", "standard error", ""], *map(self._row, self.names)]),
-        ]
-        return "\n".join(lines)
+        rows = [["parameter", "value", "standard error", ""], *map(self._row, self.names)]
+        return f"{self.format()}\n{table(rows)}"
+
+    def _headline(self) -> str:
+        within = f"to within {100 * self.tolerance:g} % of the parameters' size"
+        return f"{self.rank} of {len(self.analysed)} directions of the free parameters " + (
+            "have an effect" if self.note else f"are determined {within}"
+        )
 
     def _row(self, name: str) -> list[str]:
         i = self.names.index(name)
@@ -107,123 +138,119 @@ class Identifiability:
             return f"at its {self.at_bound[name]} bound"
         if name not in self.analysed:
             return "held"
-        return "not determined" if name in self.undetermined else ""
+        return "not determined" if not self.note and name in self.undetermined else ""
 
 
-def identifiability(
-    jac: npt.ArrayLike,
-    residuals: npt.ArrayLike,
-    names: Sequence[str],
-    x: npt.ArrayLike,
+def identify(
+    objective: Objective,
+    x: object,
     *,
-    scale: npt.ArrayLike | None = None,
-    aliases: Sequence[Mapping[str, float]] = (),
-    free: Collection[str] | None = None,
-    at_bound: Mapping[str, str] | None = None,
-    rank_tolerance: float = 1.0,
-    trace: StepTrace | None = None,
+    fixed: Collection[str] | None = None,
+    bounds: Bounds | None = None,
+    scale: npt.ArrayLike | Mapping[str, float] | None = None,
+    tolerance: float = 1.0,
+    reasons: bool = True,
 ) -> Identifiability:
-    """Tell which of P parameters, and which combinations, M residuals determine.
+    """Tell which parameters, and which combinations, the runs of an objective determine.
 
-    ``jac`` [M, P], ``residuals`` [M] as of ``Objective.linearise`` at the optimum ``x`` [P].
-    ``scale`` [P]: a natural size of each parameter, by default |x|. ``aliases``: changes (name ->
-    amount) without any effect, as ``StepModel.aliases``. ``free``: the names that were fitted
-    (None: all), ``at_bound``: name -> "lower" or "upper", as ``Space.at_bound`` gives; all others
-    are held. ``trace``: what the steps did, from which the reasons are derived.
+    ``x``: where the fit ended, as a vector [P], a mapping by name or ``Parameters``. ``fixed``: the
+    names that were not fitted; by default the first of each structural alias, as for ``fit``;
+    ``()``: none. ``bounds``: a parameter at one of them is taken for known. ``scale``: a natural
+    size > 0 of each, by default |x|, or where that is 0, what changes E2Es by a tenth.
 
-    Let s² = |r|² / (M - rank of J) be the variance of a residual and J_s the Jacobian per natural
-    scale. A direction (a right singular vector of J_s with singular value q) has the standard
-    error s/q. It is determined, and counts in ``rank``, if that is at most ``rank_tolerance``: by
-    default, if it is known to within the size of the parameters. Standard errors are the roots of
-    the diagonal of s² (JᵀJ)⁺ (Seber & Wild, Nonlinear Regression, 1989, ch. 2). They take residuals
-    for independent, which those of one busy period are not: see ``block_bootstrap``.
+    Let J be the Jacobian of the residuals per natural scale; for a robust loss, each row weighted
+    so that JᵀJ is half the second derivative of the loss. The directions are its right singular
+    vectors u. A move along u has the variance uᵀMu / (uᵀJᵀJu)², and the parameters have the
+    covariance (JᵀJ)⁺ M (JᵀJ)⁺, where M is the covariance of the scores, summed over windows of √n
+    requests that arrive one after the other (see ``_problem``). A direction counts as determined if
+    its standard error is at most ``tolerance``: by default, to within the size of the parameters.
+    A ridge of the fit is no data, and is left out.
 
-    Raises ``ParameterError`` for wrong shapes, unknown names and a scale of 0, ``FitError`` for
-    residuals that are not finite, or too few to tell their noise.
+    Costs one Jacobian of each run and, for a robust loss, one more simulation. ``reasons``: explain
+    directions by facts about the steps, where there are any to explain; that takes a traced run of
+    each, which walks every step. Raises ``ParameterError`` for wrong shapes and unknown names,
+    ``FitError`` where ``x`` cannot be simulated to its end.
     """
-    if not 0 < rank_tolerance < math.inf:
-        raise ParameterError(f"rank_tolerance must be a finite number > 0, got {rank_tolerance!r}")
-    bounds = dict(at_bound or {})
-    problem = make_problem(jac, residuals, names, x, scale=scale, free=free, at_bound=bounds)
-    errors, variance = standard_errors(problem)
-    noise = math.sqrt(variance)
-    values, vectors = singular(problem.scaled_jac)
-    determined = is_determined(values, noise, rank_tolerance)
+    problem = make_problem(objective, x, fixed=fixed, bounds=bounds, scale=scale)
+    spectrum = make_spectrum(problem, tolerance)
+    why = Reasons(objective, problem.x) if reasons else _no_reason
     return Identifiability(
         problem.names,
         problem.x,
         problem.kept_names,
-        structural=tuple(_structural(problem, alias) for alias in aliases),
-        singular_values=values,
-        rank=int(determined.sum()),
-        rank_tolerance=rank_tolerance,
-        directions=_directions(problem, vectors[:, ~determined], noise, aliases, trace),
-        standard_errors=errors,
+        problem.at_bound,
+        structural=_structural(problem, objective.model),
+        singular_values=spectrum.values,
+        direction_errors=spectrum.errors,
+        rank=int(spectrum.determined.sum()),
+        tolerance=tolerance,
+        directions=_directions(problem, spectrum, objective.model, tolerance, why),
+        standard_errors=standard_errors(problem),
         scale=problem.scale,
-        noise=noise,
-        at_bound=bounds,
+        note=problem.unknown_noise,
     )
 
 
-def standard_errors(problem: Problem) -> tuple[FloatArray, float]:
-    """Return the standard errors [P], NaN where there is none, and the residuals' variance."""
-    lengths, values, vectors = decompose(problem.jac)
-    seen = values > 0
-    variance = noise_variance(problem, int(seen.sum()))
-    known = vectors[:, seen] / values[seen]
-    unit = np.sqrt(variance * np.sum(known * known, axis=1)) / lengths
-    unit[np.linalg.norm(vectors[:, ~seen], axis=1) > _TAKES_PART] = np.nan
+def standard_errors(problem: Problem) -> FloatArray:
+    """Return the standard errors [P] in each parameter's unit, NaN where there is none."""
     errors = np.full(len(problem.names), np.nan)
-    errors[problem.keep] = unit
-    return errors, variance
+    if not problem.unknown_noise:
+        errors[problem.keep] = np.sqrt(np.maximum(0.0, np.diag(problem.covariance())))
+    return errors * problem.scale
 
 
 def _directions(
-    problem: Problem,
-    weak: FloatArray,
-    noise: float,
-    aliases: Sequence[Mapping[str, float]],
-    trace: StepTrace | None,
+    problem: Problem, spectrum: Spectrum, model: StepModel, tolerance: float, why: Why
 ) -> tuple[Direction, ...]:
     """Return what of the weak space [K, k] is no alias: first no effect at all, then little."""
-    matrix, scale = problem.scaled_jac, problem.scale[problem.keep]
-
-    def error(unit: FloatArray) -> float:
-        effect = float(np.linalg.norm(matrix @ unit))
-        return noise / effect if effect > 0 else math.inf
-
-    describe = Describe(problem.kept_names, scale, error, _reasons(trace))
-    lengths, values, vectors = decompose(problem.jac)
-    null = vectors[:, values == 0]
-    effects = lengths[:, np.newaxis]
-    beside = without(null, _alias_space(problem, aliases) * effects)
-    rest = without(weak, null / effects / scale[:, np.newaxis])
-    return describe.null(beside, lengths) + describe.weak(rest)
-
-
-def _alias_space(problem: Problem, aliases: Sequence[Mapping[str, float]]) -> FloatArray:
-    """Return the aliases that no held parameter settles, as columns [K, aliases], in own units."""
-    names = problem.kept_names
-    open_ = [alias for alias in aliases if all(name in names for name in alias)]
-    space = np.zeros((len(names), len(open_)))
-    for column, alias in enumerate(open_):
-        for name, change in alias.items():
-            space[names.index(name), column] = change
-    return space
+    lengths = spectrum.lengths[:, np.newaxis]
+    aliases = _alias_space(problem, model)
+    no_effect = without(spectrum.null, aliases * lengths)
+    weak = without(spectrum.vectors[:, ~spectrum.determined], spectrum.null / lengths)
+    describe = Describe(
+        problem.kept_names,
+        problem.scale[problem.keep],
+        Uncertainty(problem),
+        tolerance,
+        why,
+    )
+    return describe.null(no_effect, spectrum.lengths) + describe.weak(weak)
 
 
-def _reasons(trace: StepTrace | None) -> Callable[[Sequence[str]], str]:
-    if trace is None:
-        return lambda _: ""
-    steps = steps_of(trace)
-    return lambda names: explain(names, steps)
+def _no_reason(names: Sequence[str], exactly: bool) -> str:
+    return ""
 
 
-def _structural(problem: Problem, alias: Mapping[str, float]) -> str:
-    """Say that a change has no effect, and whether a held parameter settles it."""
-    for name in alias:
-        place(name, problem.names, "aliases")
-    moves = ", ".join(f"{value:+g} {name}" for name, value in alias.items())
-    held = [name for name in alias if name not in problem.kept_names]
-    settled = f"; settled here, with {', '.join(held)} held" if held else ""
-    return f"{' ↔ '.join(alias)}: a move by {moves} changes nothing{settled}"
+def _alias_space(problem: Problem, model: StepModel) -> FloatArray:
+    """Return the aliases that no held parameter settles, as columns [K, aliases], per scale."""
+    names, scale = problem.kept_names, problem.scale[problem.keep]
+    columns = [
+        [alias.get(name, 0.0) for name in names]
+        for alias in model.aliases
+        if all(name in names for name in alias)
+    ]
+    return np.array(columns, dtype=np.float64).reshape(-1, len(names)).T / scale[:, np.newaxis]
+
+
+def _structural(problem: Problem, model: StepModel) -> tuple[str, ...]:
+    """Return a line for each alias that nothing settles, and one for those that are settled."""
+    lines, settled = [], []
+    for alias in model.aliases:
+        if any(name not in problem.kept_names for name in alias):
+            settled.append(" ↔ ".join(alias))
+        else:
+            moves = ", ".join(f"{value:+g} {name}" for name, value in alias.items())
+            lines.append(
+                f"structural alias: {' ↔ '.join(alias)}: a move by {moves} changes nothing"
+            )
+    if settled:
+        lines.append(f"structural aliases, settled by what is held: {'; '.join(settled)}")
+    return tuple(lines)
+
+
+def _numbers(values: Sequence[float] | FloatArray) -> str:
+    return ", ".join(f"{value:.2g}" for value in values)
+
+
+def _json(values: FloatArray) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values.tolist()]

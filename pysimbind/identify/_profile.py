@@ -8,44 +8,44 @@ curvature, and a side to which the loss never rises.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+import operator
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from .._text import table
 from ..errors import FitError, ParameterError
+from ..objective import Objective
 from ._identifiability import standard_errors
-from ._problem import FloatArray, Problem, as_vector, make_problem, place
+from ._problem import Bounds, FloatArray, Problem, ends, make_problem
+from ._spectrum import Uncertainty
 
 _DAMPINGS = (0.0, 1e-3, 1e-1, 1e1)  # of the squared largest singular value; the first that helps
 _CUTOFF = 1e-6  # of it: steps along weaker directions are left out
 _LEAST_GAIN = 1e-4  # of the loss: less, and the others are refitted
 
 
-class Linearised(Protocol):
-    """What is profiled: ``Objective``, or anything with its ``linearise``."""
-
-    def linearise(self, x: FloatArray, /) -> tuple[float, FloatArray, FloatArray]:
-        """Return the loss of x [P], the residuals [M] whose squares it is, and their Jacobian."""
-
-
 @dataclass(frozen=True, eq=False)
 class Profile:
     """The least loss [G] at each value [G] of one parameter; ``str`` of it is a table.
 
-    ``x`` [G, P]: where that loss is. ``interval``: the values between which the loss stays below
-    ``threshold``, interpolated; infinite on a side where it still does at the end of the grid.
+    ``x`` [G, P]: where that loss is. ``interval``: the outermost values at which the loss falls
+    below ``threshold``, interpolated; infinite on a side where it still does at the end of the
+    grid. ``roughness``: the standard deviation of the loss around a smooth curve over the grid;
+    ``least``: the least of that curve.
     """
 
     name: str
     values: FloatArray
     loss: FloatArray
     x: FloatArray
+    least: float
     threshold: float
+    roughness: float
     confidence: float
     interval: tuple[float, float]
 
@@ -56,7 +56,9 @@ class Profile:
             "name": self.name,
             "values": self.values.tolist(),
             "loss": finite,
+            "least": self.least,
             "threshold": self.threshold,
+            "roughness": self.roughness,
             "confidence": self.confidence,
             "interval": [end if math.isfinite(end) else None for end in self.interval],
         }
@@ -71,65 +73,74 @@ class Profile:
         for value, loss in zip(self.values, self.loss, strict=True):
             rows.append([f"{value:.4g}", f"{loss:.6g}", "*" if loss <= self.threshold else ""])
         head = f"{self.name}, {100 * self.confidence:g} %: {' and '.join(ends)}"
+        if 6 * self.roughness > self.threshold - self.least:
+            head += f"\nmost of that is the loss being rough, by {self.roughness:.3g}"
         return f"{head}\n{table(rows)}"
 
 
 def profile_likelihood(
-    objective: Linearised,
-    x: npt.ArrayLike,
+    objective: Objective,
+    x: object,
     name: str,
     *,
-    names: Sequence[str],
+    fixed: Collection[str] | None = None,
+    bounds: Bounds | None = None,
     grid: npt.ArrayLike | None = None,
-    points: int = 11,
-    free: Collection[str] | None = None,
-    at_bound: Collection[str] = (),
-    bounds: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
-    scale: npt.ArrayLike | None = None,
+    points: int = 12,
     refits: int = 5,
-    confidence: float = 0.95,
+    confidence: float = 0.9,
 ) -> Profile:
     """Return the loss over values of the parameter ``name``, the others refitted at each.
 
-    ``names`` [P], ``x`` [P] the optimum, ``scale``, ``free`` and ``at_bound`` as for
-    ``identifiability``. ``grid``: the values, ascending; by default ``points`` of them over 4
-    standard errors to each side, or over 2 natural scales where there is none. ``bounds``: lower
-    and upper [P], to which the grid and the others are clipped. From ``x`` outwards, each value
-    starts where its neighbour ended: up to ``refits`` damped Gauss-Newton steps, linearised anew
-    before each. The threshold is L (1 + q / (M - k)), with L the least loss, M residuals, k
-    directions, and q the ``confidence`` quantile of chi-squared with 1 degree of freedom.
+    ``x``, ``fixed`` and ``bounds`` as for ``identify``; ``bounds`` also clip the grid and the
+    others. ``grid``: the values, ascending; by default ``points`` of them over 4 standard errors to
+    each side, or over 2 natural scales where there is none. An even number leaves out ``x`` itself:
+    a fit ends where the order of events happens to suit it, deeper than all around. From ``x``
+    outwards, each value starts where its neighbour ended: up to ``refits`` damped Gauss-Newton
+    steps, linearised anew before each. A ridge of the fit is left out.
 
-    Raises as ``identifiability``; ``ParameterError`` for an unknown or held name and a bad grid.
+    The threshold is L + q c + 3 ``roughness``, with L the vertex of a parabola through the least
+    losses and q the ``confidence`` quantile of chi-squared with 1 degree of freedom. For
+    independent residuals of equal variance s², c is s²; in general it is the parameter's variance
+    (see ``identify``) over its element of (JᵀJ)⁻¹ (Kent, Biometrika 69, 1982), so that the interval
+    of a linear model is that of the standard error.
+
+    Raises as ``identify``; ``ParameterError`` for an unknown or held name and a bad grid,
+    ``FitError`` where the noise is unknown.
     """
-    names = tuple(names)
-    start = as_vector(x, names, "x")
-    j = place(name, names, "the profile")
+    model = objective.model
+    j = model.index(name)
     if not 0 < confidence < 1:
         raise ParameterError(f"confidence must be between 0 and 1, got {confidence!r}")
-    _, residuals, jac = objective.linearise(start)
-    problem = make_problem(jac, residuals, names, start, scale=scale, free=free, at_bound=at_bound)
+    if operator.index(points) < 2 or operator.index(refits) < 1:
+        raise ParameterError(f"points must be >= 2 and refits >= 1, got {points!r}, {refits!r}")
+    problem = make_problem(objective, x, fixed=fixed, bounds=bounds)
     if j not in problem.keep:
         raise ParameterError(f"{name!r} is held or at a bound: there is nothing to profile")
-    lower, upper = _box(bounds, names)
+    lower, upper = ends(bounds, model)
     values = _grid(problem, j, grid, points, lower[j], upper[j])
-    refit = _Refit(objective, problem, j, lower, upper, refits)
-    found = refit.outwards(values)
+    unit = _loss_unit(problem, j)
+    found = _Refit(objective, problem, j, lower, upper, refits).outwards(values)
     loss, where = np.array([each[0] for each in found]), np.array([each[1] for each in found])
     if not np.isfinite(loss).any():
         raise FitError(f"no value of {name!r} on the grid can be simulated to its end")
-    spare = problem.residuals.size - refit.directions
-    least = min(float(loss.min()), float(problem.residuals @ problem.residuals))
-    threshold = least * (1 + float(stats.chi2.ppf(confidence, 1)) / spare)
-    interval = _interval(values, loss, threshold)
-    return Profile(name, values, loss, where, threshold, confidence, interval)
+    rise, rough = float(special.chdtri(1, 1 - confidence)) * unit, _roughness(loss)
+    least = max(_least(values, loss), float(loss.min()) - rise)  # so that something is below
+    threshold = least + rise + 3 * rough
+    interval = _interval(values, loss, least, threshold)
+    return Profile(name, values, loss, where, least, threshold, rough, confidence, interval)
 
 
-def _box(
-    bounds: tuple[npt.ArrayLike, npt.ArrayLike] | None, names: tuple[str, ...]
-) -> tuple[FloatArray, FloatArray]:
-    if bounds is None:
-        return np.full(len(names), -np.inf), np.full(len(names), np.inf)
-    return as_vector(bounds[0], names, "bounds"), as_vector(bounds[1], names, "bounds")
+def _loss_unit(problem: Problem, j: int) -> float:
+    """Return by how much the loss rises where the parameter is off by a standard error."""
+    i = int(np.flatnonzero(problem.keep == j)[0])
+    variance, inverse = problem.covariance()[i, i], problem.inverse_curvature()[i, i]
+    if math.isnan(variance):  # it can move with no effect: as if the others were held
+        alone = np.zeros(problem.keep.size)
+        alone[i] = 1.0
+        error = Uncertainty(problem).along(alone)
+        return 0.0 if math.isinf(error) else float(error**2 * np.sum(problem.root[:, i] ** 2))
+    return float(variance / inverse)
 
 
 def _grid(
@@ -141,9 +152,9 @@ def _grid(
     upper: float,
 ) -> FloatArray:
     if grid is None:
-        error = standard_errors(problem)[0][j]
+        error = standard_errors(problem)[j]
         reach = 2 * problem.scale[j] if math.isnan(error) else 4 * error
-        values = problem.x[j] + np.linspace(-reach, reach, max(3, points))
+        values = problem.x[j] + np.linspace(-reach, reach, points)
     else:
         values = np.asarray(grid, dtype=np.float64)
         if values.ndim != 1 or values.size < 2 or not (np.diff(values) > 0).all():
@@ -159,7 +170,7 @@ class _Refit:
 
     def __init__(
         self,
-        objective: Linearised,
+        objective: Objective,
         problem: Problem,
         j: int,
         lower: FloatArray,
@@ -170,7 +181,6 @@ class _Refit:
         self._lower, self._upper, self._start = lower, upper, problem.x
         self._others = problem.keep[problem.keep != j]
         self._scale = problem.scale[self._others]
-        self.directions = int(np.linalg.matrix_rank(problem.scaled_jac))
 
     def outwards(self, values: FloatArray) -> list[tuple[float, FloatArray]]:
         """Return the loss and x at each value, walking away from the start on both sides."""
@@ -224,26 +234,56 @@ class _Refit:
         return None
 
 
-def _interval(values: FloatArray, loss: FloatArray, threshold: float) -> tuple[float, float]:
-    """Return where the loss crosses the threshold, on both sides of its least."""
-    best = int(np.argmin(loss))
-    low = _crossing(values[best::-1], loss[best::-1], threshold)
-    high = _crossing(values[best:], loss[best:], threshold)
-    return (-math.inf if low is None else low), (math.inf if high is None else high)
+def _least(values: FloatArray, loss: FloatArray) -> float:
+    """Return the vertex of the parabola through the least loss and its neighbours.
 
-
-def _crossing(values: FloatArray, loss: FloatArray, threshold: float) -> float | None:
-    """Return the first value at which the loss rises above the threshold; None: it does not.
-
-    Between grid points by a line in the root of the excess, which is straight for a parabola.
+    Or the least loss itself, where that is at an end, or beside a value that cannot be simulated.
     """
-    above = np.flatnonzero(loss > threshold)
-    if not above.size:
-        return None
-    i = int(above[0])
-    if i == 0 or not math.isfinite(loss[i]):
-        return float(values[max(0, i - 1)])
-    floor = float(loss[0])
-    roots = [math.sqrt(max(0.0, each - floor)) for each in (loss[i - 1], threshold, loss[i])]
+    best = int(np.argmin(loss))
+    if not 0 < best < loss.size - 1 or not np.isfinite(loss[best - 1 : best + 2]).all():
+        return float(loss[best])
+    left, right = values[best] - values[best - 1], values[best + 1] - values[best]
+    down, up = (loss[best] - loss[best - 1]) / left, (loss[best + 1] - loss[best]) / right
+    bend = (up - down) / (left + right)
+    if not bend > 0:  # flat
+        return float(loss[best])
+    slope = down + bend * left  # at the least
+    return float(max(0.0, loss[best] - slope**2 / (4 * bend)))
+
+
+def _roughness(loss: FloatArray) -> float:
+    """Return the standard deviation of losses [G] around a smooth curve; 0 for less than 4.
+
+    From third differences, which are 0 for a parabola; by their median, for a bound or an end of
+    what can be simulated may make a few of them large.
+    """
+    differences = np.abs(np.diff(loss[np.isfinite(loss)], n=3))
+    if not differences.size:
+        return 0.0
+    return float(np.median(differences) / special.ndtri(0.75) / math.sqrt(1 + 9 + 9 + 1))
+
+
+def _interval(
+    values: FloatArray, loss: FloatArray, least: float, threshold: float
+) -> tuple[float, float]:
+    """Return the outermost values at which the loss is the threshold; infinite: at an end."""
+    below = np.flatnonzero(loss <= threshold)
+    first, last = int(below[0]), int(below[-1])
+    low = -math.inf if first == 0 else _between(values, loss, least, threshold, first, first - 1)
+    end = last == loss.size - 1
+    high = math.inf if end else _between(values, loss, least, threshold, last, last + 1)
+    return low, high
+
+
+def _between(
+    values: FloatArray, loss: FloatArray, least: float, threshold: float, inner: int, outer: int
+) -> float:
+    """Return where the loss crosses the threshold between two grid points.
+
+    By a line in the root of the excess, which is straight for a parabola.
+    """
+    if not math.isfinite(loss[outer]):
+        return float(values[inner])
+    roots = [math.sqrt(max(0.0, x - least)) for x in (loss[inner], threshold, loss[outer])]
     share = (roots[1] - roots[0]) / (roots[2] - roots[0])
-    return float(values[i - 1] + share * (values[i] - values[i - 1]))
+    return float(values[inner] + share * (values[outer] - values[inner]))

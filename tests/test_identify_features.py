@@ -1,0 +1,115 @@
+"""Reasons why parameters go together, by the steps of the runs.
+
+Oracles: the simulator, whose steps are as long as a feature says; hand-made steps of which each
+fact is true or not.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from pysimbind import Experiment, Objective, ServerConfig, Simulator, Workload
+from pysimbind.identify._features import FEATURES, Reasons, Steps, _proportional, explain
+from pysimbind.models import TERMS, find_model
+
+
+def test_features_are_those_of_the_models_terms() -> None:
+    """By the simulator: a coefficient of one second makes steps as long as its feature says."""
+    model = find_model(list(FEATURES))
+    workload = Workload([0, 0, 0.5, 0.5], [30, 7, 300, 11], [4, 9, 3, 2])
+    simulator = Simulator(workload, ServerConfig(max_num_batched_tokens=200), model)
+    assert set(FEATURES) == {term.name for term in TERMS if not term.request_side}
+    for i, name in enumerate(model.terms):
+        x = np.zeros(len(model.names))
+        x[model.index("intercept")] = 0.25
+        x[i] += 1e-3
+        trace = simulator.run(x, trace=True).trace
+        assert trace is not None
+        steps = Steps(
+            *(
+                np.asarray(count, dtype=float)
+                for count in (
+                    trace.decode_tokens,
+                    trace.prefill_tokens,
+                    trace.max_prefill_tokens,
+                    trace.num_prefills,
+                    trace.context_tokens,
+                    trace.attention_pairs,
+                )
+            )
+        )
+        assert trace.duration_s == pytest.approx(0.25 + 1e-3 * FEATURES[name](steps)), name
+
+
+def _steps(*rows: tuple[int, ...]) -> Steps:
+    """Return steps of D, P, M, N; of ctx and attn, where they are not given, of 0."""
+    rows = tuple((*row, 0, 0)[:6] for row in rows)
+    return Steps(*(np.array(column, dtype=float) for column in zip(*rows, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("names", "steps", "why"),
+    [
+        (("P", "M"), _steps((0, 9, 9, 1), (3, 0, 0, 0)), "every prefill step here had one prompt"),
+        (
+            ("P", "M"),
+            _steps(*[(0, 9, 9, 1)] * 9, *[(0, 9, 8, 2)]),
+            "9 of 10 prefill steps here had one prompt",
+        ),
+        (("P", "M"), _steps((0, 9, 5, 2), (0, 8, 8, 1)), ""),
+        (("P", "intercept"), _steps((0, 9, 9, 1), (3, 8, 8, 1)), ""),
+        (("DP",), _steps((0, 9, 9, 1), (3, 0, 0, 0)), "every prefill step here decoded nothing"),
+        (("mixed", "N"), _steps((2, 9, 9, 1), (3, 0, 0, 0)), "one prompt and .* decoded too"),
+        (
+            ("attn", "P", "PP"),
+            _steps((0, 9, 9, 1, 0, 45), (0, 4, 4, 1, 0, 10)),
+            "every prefill step here had one prompt, all of it",
+        ),
+        (("attn", "P", "PP"), _steps((0, 9, 9, 1, 0, 45), (0, 4, 4, 1, 0, 46)), ""),
+        (("ctx", "N"), _steps((0, 9, 9, 1)), "every step here was without decode"),
+        (("hinge",), _steps((200, 56, 56, 1)), "every step here had at most 256 tokens"),
+        (("P",), _steps((200, 0, 0, 0)), "every step here was without prefill"),
+        (
+            ("P", "N"),
+            _steps((1, 64, 64, 1), (5, 64, 64, 1)),
+            "had one prompt and every prefill step here had a largest chunk of 64 tokens",
+        ),
+    ],
+)
+def test_facts_about_the_steps(names: tuple[str, ...], steps: Steps, why: str) -> None:
+    terms = find_model(list(names)).terms
+    told = explain(terms, steps)
+    assert re.search(why, told) if why else told == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "steps", "why"),
+    [
+        (("ctx", "D"), _steps((2, 0, 0, 0, 200), (4, 9, 9, 1, 400)), "ctx was 100 × sum_decode"),
+        (("ctx", "D"), _steps((2, 0, 0, 0, 200), (4, 9, 9, 1, 430)), "give or take 3 %"),
+        (("ctx", "D"), _steps((2, 0, 0, 0, 200), (4, 9, 9, 1, 900)), ""),
+        (("ctx", "D"), _steps((0, 9, 9, 1), (0, 8, 8, 1)), ""),
+        (("ctx", "D", "DD"), _steps((2, 0, 0, 0, 200), (4, 9, 9, 1, 400)), ""),
+    ],
+)
+def test_terms_that_were_nearly_proportional(
+    names: tuple[str, ...], steps: Steps, why: str
+) -> None:
+    told = _proportional(find_model(list(names)).terms, steps)
+    assert re.search(why, told) if why else told == ""
+
+
+def test_a_fact_about_most_steps_is_no_reason_for_what_is_exact() -> None:
+    """Nine requests come alone, two at once: most prefill steps had one prompt."""
+    arrivals = [*np.arange(9.0), 20.0, 20.0]
+    workload = Workload(arrivals, [100, 120, 90, 80, 130, 70, 60, 50, 110, 100, 100], [5] * 11)
+    experiment = Experiment("11", workload, ServerConfig(), ttft=np.ones(11), e2e=np.ones(11))
+    with Objective(experiment) as objective:
+        reasons = Reasons(objective, np.full(19, 1e-6))
+        names = ("sum_prefill_tokens", "max_prefill_tokens")
+        assert reasons(names, False) == "9 of 10 prefill steps here had one prompt"
+        assert reasons(names, True) == ""
+        assert reasons(("queue_overhead", "intercept"), False) == ""
