@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 
 from pysimbind import Experiment, Objective, ServerConfig, Simulator, Workload
-from pysimbind.identify._features import FEATURES, Reasons, Steps, _proportional, explain
+from pysimbind.identify._features import (
+    FEATURES,
+    Reasons,
+    Steps,
+    _dependences,
+    _facts,
+    _made_up,
+    _proportional,
+    explain,
+)
 from pysimbind.models import TERMS, find_model
 
 
@@ -102,14 +111,36 @@ def test_terms_that_were_nearly_proportional(
     assert re.search(why, told) if why else told == ""
 
 
-def test_a_fact_about_most_steps_is_no_reason_for_what_is_exact() -> None:
-    """Nine requests come alone, two at once: most prefill steps had one prompt."""
+def test_a_fact_with_exceptions_explains_what_is_exact_if_these_are_few() -> None:
+    """Nine requests come alone, two at once: P = M but for one step, 4 terms are 1 + 1 kinds."""
     arrivals = [*np.arange(9.0), 20.0, 20.0]
     workload = Workload(arrivals, [100, 120, 90, 80, 130, 70, 60, 50, 110, 100, 100], [5] * 11)
     experiment = Experiment("11", workload, ServerConfig(), ttft=np.ones(11), e2e=np.ones(11))
+    fact = "9 of 10 prefill steps here had one prompt"
     with Objective(experiment) as objective:
         reasons = Reasons(objective, np.full(19, 1e-6))
-        names = ("sum_prefill_tokens", "max_prefill_tokens")
-        assert reasons(names, False) == "9 of 10 prefill steps here had one prompt"
-        assert reasons(names, True) == ""
-        assert reasons(("queue_overhead", "intercept"), False) == ""
+    pair = find_model("P,M").terms
+    assert (reasons(pair, False), reasons(pair, True)) == (fact, "")
+    assert reasons(find_model("P,M,PN,MN").terms, True) == f"{fact}, the others were of 1 kind"
+    assert reasons(("queue_overhead", "intercept"), False) == ""
+
+
+@pytest.mark.parametrize(
+    ("holds", "gone"),
+    [
+        ("", set()),
+        ("at most 256 tokens", {"hinge"}),
+        ("decoded too", set()),
+        ("one prompt", {"max_prefill_tokens"}),
+    ],
+)
+def test_made_up_steps_are_rich_enough_to_tell_all_else_apart(holds: str, gone: set[str]) -> None:
+    """A term that a fact takes away is the only one to go, of the linear ones and the bends."""
+    names = ("sum_decode_tokens", "sum_prefill_tokens", "max_prefill_tokens", "intercept")
+    names = (*names, "ctx", "attn", "hinge", "mixed", "sum_prefill_tokenss2")
+    world = _made_up()
+    for fact in _facts(world):
+        if holds and fact.statement.endswith(holds):
+            world = fact.imposed(world)
+    assert _dependences(names, world) == len(gone)
+    assert _dependences([name for name in names if name not in gone], world) == 0

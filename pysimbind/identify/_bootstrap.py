@@ -100,37 +100,29 @@ def block_bootstrap(
     ``x``, ``fixed``, ``bounds``, ``scale`` and ``tolerance`` as for ``identify``. ``ridge`` [P]: w,
     where the fit's loss had the sum of w² (x - x0)² added. Each run is cut into ``per_run`` blocks
     of requests that arrive one after the other: by default √n of n requests; with 1, each run is a
-    block. Each resample draws as many blocks as there are, with replacement, and refits by one
-    Gauss-Newton step from ``x``, in the directions that are determined, clipped to ``bounds``. All
-    resamples of a prediction are simulated in one batch.
+    block. Each resample draws as many blocks, with replacement, and refits by one Gauss-Newton step
+    in the directions that are determined. All resamples of a prediction are simulated in one batch.
 
-    Intervals are percentiles, their distance from the estimate widened from that of the normal to
-    Student's distribution, with as many degrees of freedom as blocks but one. They are conditional
-    on the directions that are not determined.
+    Intervals are percentiles, widened around the estimate as Student's distribution (blocks - 1
+    degrees of freedom) is against the normal; conditional on the directions not determined.
 
-    Raises as ``identify``; ``FitError`` for a loss with means or quantiles, too few requests, and
-    fewer than 4 blocks, ``ParameterError`` for the other arguments.
+    Raises as ``identify``; ``FitError`` where the noise is unknown, or for fewer than 4 blocks.
     """
-    _check(resamples, confidence)
     problem = make_problem(objective, x, fixed=fixed, bounds=bounds, scale=scale)
-    if problem.unknown_noise:
-        raise FitError(f"{problem.unknown_noise}: there is nothing to resample")
     block = _blocks(problem, per_run)
-    weights = _draw(int(block.max()) + 1, resamples, seed)
-    penalty = _penalty(problem, ridge)
-    samples = np.tile(problem.x, (resamples, 1))
-    samples[:, problem.keep] += _moves(problem, block, weights, penalty, tolerance)
+    count = int(block.max()) + 1
+    weights, penalty = _draw(count, resamples, seed), _penalty(problem, ridge)
+    moves = _moves(problem, block, weights, penalty, tolerance)
     lower, upper = ends(bounds, objective.model)
-    samples[:, problem.keep] = np.clip(samples, lower, upper)[:, problem.keep]
-    values = _predict(predictions, objective.model, np.vstack((problem.x, samples)))
-    count = weights.shape[1]
+    samples = np.where(moves == 0, problem.x, np.clip(problem.x + moves, lower, upper))
     interval = np.clip(_interval(problem.x, samples, confidence, count), lower, upper)
     interval[:, ~(standard_errors(problem) <= tolerance * problem.scale)] = np.nan  # also for NaN
+    values = _predict(predictions, objective.model, np.vstack((problem.x, samples)))
     return Bootstrap(
-        problem.names,
-        problem.x,
-        count,
-        confidence,
+        names=problem.names,
+        x=problem.x,
+        blocks=count,
+        confidence=confidence,
         samples=samples,
         interval=interval,
         labels=tuple(prediction.label for prediction in predictions),
@@ -140,15 +132,10 @@ def block_bootstrap(
     )
 
 
-def _check(resamples: int, confidence: float) -> None:
-    if operator.index(resamples) < 1:
-        raise ParameterError(f"resamples must be an integer >= 1, got {resamples!r}")
-    if not 0 < confidence < 1:
-        raise ParameterError(f"confidence must be between 0 and 1, got {confidence!r}")
-
-
 def _blocks(problem: Problem, per_run: int | None) -> IntArray:
     """Return the block [n] of each request, counted by arrival, run by run."""
+    if problem.unknown_noise:
+        raise FitError(f"{problem.unknown_noise}: there is nothing to resample")
     labels, first = [], 0
     for run, requests in enumerate(problem.runs):
         count = max(1, requests // block_length(requests)) if per_run is None else per_run
@@ -166,6 +153,8 @@ def _blocks(problem: Problem, per_run: int | None) -> IntArray:
 
 def _draw(blocks: int, resamples: int, seed: int) -> FloatArray:
     """Return how often each resample has each block, [B, blocks]."""
+    if operator.index(resamples) < 1:
+        raise ParameterError(f"resamples must be an integer >= 1, got {resamples!r}")
     rng = np.random.default_rng(seed)
     return rng.multinomial(blocks, np.full(blocks, 1 / blocks), resamples).astype(np.float64)
 
@@ -186,7 +175,7 @@ def _penalty(problem: Problem, ridge: npt.ArrayLike | None) -> FloatArray:
 def _moves(
     problem: Problem, block: IntArray, weights: FloatArray, penalty: FloatArray, tolerance: float
 ) -> FloatArray:
-    """Return how far [B, K] each resample moves the free parameters, in their units.
+    """Return how far [B, P] each resample moves the parameters, in their units.
 
     By -(H_b + penalty)⁻¹ (g_b - g), with the resample's curvature and scores less those of the
     whole, which are 0 at the optimum, but for the ridge's own.
@@ -207,7 +196,8 @@ def _moves(
     # a resample may lack all blocks that tell a direction: pinv leaves it where it is
     inverse = np.linalg.pinv(drawn, rcond=1e-9, hermitian=True)
     steps = np.einsum("bij,bj->bi", inverse, (weights - 1) @ slope)
-    moves: FloatArray = -(steps @ into.T) * problem.scale[problem.keep]
+    moves = np.zeros((len(weights), len(problem.names)))
+    moves[:, problem.keep] = -(steps @ into.T) * problem.scale[problem.keep]
     return moves
 
 
@@ -226,6 +216,8 @@ def _interval(
     centre: FloatArray, samples: FloatArray, confidence: float, blocks: int
 ) -> FloatArray:
     """Return both ends [2, P] of the intervals of samples [B, P], NaN left out."""
+    if not 0 < confidence < 1:
+        raise ParameterError(f"confidence must be between 0 and 1, got {confidence!r}")
     interval = np.full((2, samples.shape[1]), np.nan)
     tail = (1 - confidence) / 2
     widened = special.stdtrit(blocks - 1, tail) / special.ndtri(tail)

@@ -105,7 +105,8 @@ class Describe:
         change = {self.names[i]: float(sign * unit[i] * self.scale[i]) for i in shown}
         error = self.uncertainty.along(unit) if error is None else error
         rest_known = len(shown) == 2 and self._rest_known(unit, *shown)
-        why = self.why(list(change), math.isinf(error))
+        exact = math.isinf(error)
+        why = self.why([self.names[i] for i in (order[:moving] if exact else shown)], exact)
         return Direction(change, moving - len(shown), error, rest_known, why)
 
     def _rest_known(self, unit: FloatArray, i: int, j: int) -> bool:

@@ -25,7 +25,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 _MOST = 0.8  # of the steps that a fact is about: it is told, with the count
-_PROBES = 400
+_PROBES = 600
 _DEPENDENT = 1e-9  # of the largest singular value
 _NEARLY = 0.1  # root mean square deviation of a term from a multiple of another, relative
 
@@ -54,15 +54,14 @@ class Reasons:
     def __call__(self, names: Sequence[str], exactly: bool) -> str:
         """Return why the terms ``names`` go together in these steps, or ``""``.
 
-        Where they do so exactly, a fact about most steps is no reason.
+        ``exactly``: to the last digit. Then that two were nearly proportional is no reason.
         """
         if any(name not in FEATURES for name in names):
             return ""
         if self._steps is None:
             self._steps = _record(self._objective, self._x)
-        if exactly:
-            return explain(names, self._steps, share=1.0)
-        return explain(names, self._steps) or _proportional(names, self._steps)
+        told = explain(names, self._steps, exactly)
+        return told if told or exactly else _proportional(names, self._steps)
 
 
 def _record(objective: Objective, x: FloatArray) -> Steps:
@@ -125,36 +124,42 @@ class Fact:
     about: Callable[[Steps], BoolArray]
     true: Callable[[Steps], BoolArray]
     imposed: Callable[[Steps], Steps]
-    share: float = 0.0
+    share: float = _MOST
 
-    def told(self, steps: Steps, share: float) -> str:
+    def told(self, steps: Steps) -> str:
         """Return the sentence, or ``""`` where the fact is true of too few steps."""
-        about = self.about(steps)
-        count, total = int((self.true(steps) & about).sum()), int(about.sum())
-        if total == 0 or count < max(share, self.share) * total:
+        total = int(self.about(steps).sum())
+        count = total - int(self.exceptions(steps).sum())
+        if total == 0 or count < self.share * total:
             return ""
         which = "every" if count == total else f"{count:,} of {total:,}"
         subject = self.subject if count == total else f"{self.subject}s"
         return f"{which} {subject} here {self.statement}"
 
+    def exceptions(self, steps: Steps) -> BoolArray:
+        """Tell which steps [S] it is about, but not true of."""
+        return self.about(steps) & ~self.true(steps)
 
-def explain(names: Sequence[str], steps: Steps, share: float = _MOST) -> str:
+
+def explain(names: Sequence[str], steps: Steps, exactly: bool = False) -> str:
     """Return why the terms ``names`` go together in these steps, or ``""`` if no fact says it.
 
-    By facts that are true of at least ``share`` of the steps that they are about; at most two
-    together, the fewest that do.
+    By at most two facts, the fewest that do. Where terms go together ``exactly``, each kind of
+    exceptional step takes one dependence away, and one must be left.
     """
     made_up = _made_up()
-    if _dependent(names, made_up):
+    if _dependences(names, made_up):
         return ""
-    facts = [(fact, told) for fact in _facts(steps) if (told := fact.told(steps, share))]
-    for count in (1, 2):
-        for chosen in itertools.combinations(facts, count):
-            world = made_up
+    facts = [(fact, told) for fact in _facts(steps) if (told := fact.told(steps))]
+    for number in (1, 2):
+        for chosen in itertools.combinations(facts, number):
+            world, odd = made_up, np.zeros(steps.D.size, dtype=bool)
             for fact, _ in chosen:
-                world = fact.imposed(world)
-            if _dependent(names, world):
-                return " and ".join(told for _, told in chosen)
+                world, odd = fact.imposed(world), odd | fact.exceptions(steps)
+            kinds = len(np.unique(_columns(names, steps)[odd], axis=0)) if exactly else 0
+            if _dependences(names, world) > kinds:
+                others = f", the others were of {kinds} kind{'s' if kinds > 1 else ''}"
+                return " and ".join(told for _, told in chosen) + (others if kinds else "")
     return ""
 
 
@@ -173,13 +178,18 @@ def _proportional(names: Sequence[str], steps: Steps) -> str:
     return f"{names[0]} was {ratio:.3g} × {names[1]} in these steps, give or take {100 * off:.0f} %"
 
 
-def _dependent(names: Sequence[str], steps: Steps) -> bool:
-    columns = np.stack([FEATURES[name](steps) for name in names], axis=1)
+def _dependences(names: Sequence[str], steps: Steps) -> int:
+    """Return how many combinations of the terms are 0 in all of these steps."""
+    columns = _columns(names, steps)
     lengths = np.linalg.norm(columns, axis=0)
-    if (lengths == 0).any():
-        return True
-    values = np.linalg.svd(columns / lengths, compute_uv=False)
-    return bool(values[-1] <= _DEPENDENT * values[0])
+    columns = columns / np.where(lengths > 0, lengths, 1.0)
+    values = np.linalg.svd(columns, compute_uv=False)
+    return len(names) - int(np.count_nonzero(values > _DEPENDENT * values[0]))
+
+
+def _columns(names: Sequence[str], steps: Steps) -> FloatArray:
+    """Return the terms [S, names] of each step."""
+    return np.stack([FEATURES[name](steps) for name in names], axis=1)
 
 
 @functools.cache
@@ -187,7 +197,7 @@ def _made_up() -> Steps:
     """Return steps of every kind, of which no fact is true; always the same ones."""
     rng = np.random.default_rng(0)
     prompts = rng.integers(0, 5, _PROBES)
-    chunks = [rng.integers(1, 600, n) for n in prompts]
+    chunks = [np.ceil(np.exp(rng.uniform(0, np.log(600), n))) for n in prompts]  # many are small
     total = np.array([c.sum() for c in chunks], dtype=np.float64)
     largest = np.array([c.max(initial=0) for c in chunks], dtype=np.float64)
     decoded = rng.integers(0, 400, _PROBES) * (rng.random(_PROBES) < 0.7)

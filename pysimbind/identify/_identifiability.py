@@ -19,7 +19,7 @@ from ._features import Reasons
 from ._problem import Bounds, FloatArray, Problem, make_problem
 from ._spectrum import Spectrum, Uncertainty, make_spectrum
 
-_SHOWN = 5  # directions in the short report
+_SHOWN = 3  # pairs in the short report
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,17 +105,17 @@ class Identifiability:
         )
 
     def _not_determined(self) -> list[str]:
-        """Return a line for each of the first directions, and one for those of one parameter."""
-        together = [d for d in self.directions if len(d.names) > 1 or math.isinf(d.standard_error)]
-        lines = [f"not determined: {direction}" for direction in together[:_SHOWN]]
-        if len(together) > _SHOWN:
-            lines.append(
-                f"not determined: {len(together) - _SHOWN} more directions (see directions)"
-            )
-        weak = [d.names[0] for d in self.directions if d not in together]
-        if weak:
-            lines.append(f"not determined, for too little effect: {', '.join(weak)}")
-        return lines
+        """Return a line for each of the first pairs, and one for each kind of the others."""
+        pairs = [d for d in self.directions if len(d.names) == 2]
+        lines = [f"not determined: {direction}" for direction in pairs[:_SHOWN]]
+        if len(pairs) > _SHOWN:
+            lines.append(f"not determined: {len(pairs) - _SHOWN} pairs more")
+        kinds: dict[tuple[bool, bool, str], list[Direction]] = {}
+        for direction in self.directions:
+            if direction not in pairs:
+                kind = (len(direction.names) > 1, math.isinf(direction.standard_error))
+                kinds.setdefault((*kind, direction.why), []).append(direction)
+        return lines + [_summary(*kind, directions) for kind, directions in kinds.items()]
 
     def __str__(self) -> str:
         rows = [["parameter", "value", "standard error", ""], *map(self._row, self.names)]
@@ -246,6 +246,16 @@ def _structural(problem: Problem, model: StepModel) -> tuple[str, ...]:
     if settled:
         lines.append(f"structural aliases, settled by what is held: {'; '.join(settled)}")
     return tuple(lines)
+
+
+def _summary(several: bool, exact: bool, why: str, directions: Sequence[Direction]) -> str:
+    """Return one line for directions of one parameter each, or of more than two."""
+    names = ", ".join(dict.fromkeys(name for d in directions for name in d.names))
+    names += " and others" if several and any(d.others for d in directions) else ""
+    effect = "no effect" if exact else "too little effect"
+    which = f"{len(directions)} combination{'s' * (len(directions) > 1)} of {names}"
+    reason = f": {why}" if why else ""
+    return f"not determined, for {effect}: {which if several else names}{reason}"
 
 
 def _numbers(values: Sequence[float] | FloatArray) -> str:

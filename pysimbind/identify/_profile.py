@@ -94,45 +94,59 @@ def profile_likelihood(
 
     ``x``, ``fixed`` and ``bounds`` as for ``identify``; ``bounds`` also clip the grid and the
     others. ``grid``: the values, ascending; by default ``points`` of them over 4 standard errors to
-    each side, or over 2 natural scales where there is none. An even number leaves out ``x`` itself:
-    a fit ends where the order of events happens to suit it, deeper than all around. From ``x``
+    each side, or 2 natural scales where there is none. An even number leaves out ``x`` itself: a
+    fit ends where the order of events happens to suit it, deeper than all around. From ``x``
     outwards, each value starts where its neighbour ended: up to ``refits`` damped Gauss-Newton
     steps, linearised anew before each. A ridge of the fit is left out.
 
-    The threshold is L + q c + 3 ``roughness``, with L the vertex of a parabola through the least
-    losses and q the ``confidence`` quantile of chi-squared with 1 degree of freedom. For
-    independent residuals of equal variance s², c is s²; in general it is the parameter's variance
-    (see ``identify``) over its element of (JᵀJ)⁻¹ (Kent, Biometrika 69, 1982), so that the interval
-    of a linear model is that of the standard error.
+    The threshold is ``least`` + q c + 3 ``roughness``, q the ``confidence`` quantile of chi-squared
+    with 1 degree of freedom. For independent residuals of equal variance s², c is s²; in general it
+    is the parameter's variance (see ``identify``) over its element of (JᵀJ)⁻¹ (Kent, Biometrika 69,
+    1982), so that the interval of a linear model is that of the standard error.
 
-    Raises as ``identify``; ``ParameterError`` for an unknown or held name and a bad grid,
-    ``FitError`` where the noise is unknown.
+    Raises as ``identify``, also for a bad name or grid; ``FitError`` where the noise is unknown.
     """
-    model = objective.model
-    j = model.index(name)
+    j = objective.model.index(name)
+    _check(points, refits, confidence)
+    problem = make_problem(objective, x, fixed=fixed, bounds=bounds)
+    if j not in problem.keep:
+        raise ParameterError(f"{name!r} is held or at a bound: there is nothing to profile")
+    box = ends(bounds, objective.model)
+    values = _grid(problem, j, grid, points, box[0][j], box[1][j])
+    found = _Refit(objective, problem, j, box, refits).outwards(values)
+    loss, where = (np.array(each) for each in zip(*found, strict=True))
+    if not np.isfinite(loss).any():
+        raise FitError(f"no value of {name!r} on the grid can be simulated to its end")
+    rise, roughness = _rise(problem, j, confidence), _roughness(loss)
+    least = max(_least(values, loss), float(loss.min()) - rise)  # so that something is below
+    threshold = least + rise + 3 * roughness
+    return Profile(
+        name=name,
+        values=values,
+        loss=loss,
+        x=where,
+        least=least,
+        threshold=threshold,
+        roughness=roughness,
+        confidence=confidence,
+        interval=_interval(values, loss, least, threshold),
+    )
+
+
+def _check(points: int, refits: int, confidence: float) -> None:
     if not 0 < confidence < 1:
         raise ParameterError(f"confidence must be between 0 and 1, got {confidence!r}")
     if operator.index(points) < 2 or operator.index(refits) < 1:
         raise ParameterError(f"points must be >= 2 and refits >= 1, got {points!r}, {refits!r}")
-    problem = make_problem(objective, x, fixed=fixed, bounds=bounds)
-    if j not in problem.keep:
-        raise ParameterError(f"{name!r} is held or at a bound: there is nothing to profile")
-    lower, upper = ends(bounds, model)
-    values = _grid(problem, j, grid, points, lower[j], upper[j])
-    unit = _loss_unit(problem, j)
-    found = _Refit(objective, problem, j, lower, upper, refits).outwards(values)
-    loss, where = np.array([each[0] for each in found]), np.array([each[1] for each in found])
-    if not np.isfinite(loss).any():
-        raise FitError(f"no value of {name!r} on the grid can be simulated to its end")
-    rise, rough = float(special.chdtri(1, 1 - confidence)) * unit, _roughness(loss)
-    least = max(_least(values, loss), float(loss.min()) - rise)  # so that something is below
-    threshold = least + rise + 3 * rough
-    interval = _interval(values, loss, least, threshold)
-    return Profile(name, values, loss, where, least, threshold, rough, confidence, interval)
+
+
+def _rise(problem: Problem, j: int, confidence: float) -> float:
+    """Return by how much a smooth loss rises at the ends of the parameter's interval."""
+    return float(special.chdtri(1, 1 - confidence)) * _loss_unit(problem, j)
 
 
 def _loss_unit(problem: Problem, j: int) -> float:
-    """Return by how much the loss rises where the parameter is off by a standard error."""
+    """Return by how much it rises where the parameter is off by a standard error."""
     i = int(np.flatnonzero(problem.keep == j)[0])
     variance, inverse = problem.covariance()[i, i], problem.inverse_curvature()[i, i]
     if math.isnan(variance):  # it can move with no effect: as if the others were held
@@ -173,12 +187,11 @@ class _Refit:
         objective: Objective,
         problem: Problem,
         j: int,
-        lower: FloatArray,
-        upper: FloatArray,
+        box: tuple[FloatArray, FloatArray],
         steps: int,
     ) -> None:
         self._objective, self._steps, self._j = objective, steps, j
-        self._lower, self._upper, self._start = lower, upper, problem.x
+        self._box, self._start = box, problem.x
         self._others = problem.keep[problem.keep != j]
         self._scale = problem.scale[self._others]
 
@@ -226,7 +239,7 @@ class _Refit:
             shrunk = values[seen] / (values[seen] ** 2 + damping * values[0] ** 2)
             candidate = x.copy()
             candidate[self._others] -= self._scale * ((shrunk * slope) @ right[seen])
-            candidate = np.clip(candidate, self._lower, self._upper)
+            candidate = np.clip(candidate, *self._box)
             candidate[self._j] = x[self._j]
             point = self._objective.linearise(candidate)
             if point[0] < loss:
