@@ -2,7 +2,7 @@
 
 Oracles: a server that is idle when each request comes, whose latencies are linear in the
 parameters, so that the textbook's formulas hold; numeric second derivatives of the loss; planted
-parameters; the simulator itself, for which a direction said to have no effect must have none.
+parameters.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pysimbind import (
     load_experiment,
 )
 from pysimbind._misfit import RHOS
-from pysimbind.identify import Direction, Identifiability, identify
+from pysimbind.identify import Direction, identify
 from pysimbind.identify._problem import _BEND, make_problem
 from pysimbind.models import OVERHEADS, find_model
 
@@ -310,6 +310,27 @@ def test_the_order_of_requests_does_not_matter() -> None:
     assert errors[0] == pytest.approx(errors[1], rel=1e-9)
 
 
+def test_requests_that_failed_do_not_count() -> None:
+    """On an idle server: as if they had never been sent."""
+    whole = idle(100, 1)
+    kept = np.arange(100) % 7 != 3
+    failed = np.where(kept, 1.0, np.nan)
+    holes = dataclasses.replace(whole, ttft=whole.ttft * failed, e2e=whole.e2e * failed)
+    sent = whole.workload
+    rest = Experiment(
+        "rest",
+        Workload(sent.arrival_s[kept], sent.input_tokens[kept], sent.output_tokens[kept]),
+        whole.config,
+        ttft=whole.ttft[kept],
+        e2e=whole.e2e[kept],
+    )
+    errors = []
+    for experiment in (holes, rest):
+        with Objective(experiment, MODEL, "log,ttft,e2e") as objective:
+            errors.append(identify(objective, X, fixed=OVERHEADS).standard_errors[COLUMNS])
+    assert errors[0] == pytest.approx(errors[1], rel=1e-9)
+
+
 def test_too_few_requests_tell_no_noise() -> None:
     with Objective(idle(6, 1), MODEL, "log,ttft,e2e") as objective:
         found = identify(objective, X, fixed=OVERHEADS)
@@ -345,60 +366,3 @@ def test_errors_say_what_is_wrong(change: dict, error: type[Exception], words: s
         given = {"x": X, "fixed": OVERHEADS} | change
         with pytest.raises(error, match=words):
             identify(objective, **given)
-
-
-def _one_by_one() -> tuple[Identifiability, Experiment, np.ndarray]:
-    """Return what latencies tell where prompts come one by one, though many decode together."""
-    rng = np.random.default_rng(5)
-    workload = Workload(np.arange(60) * 0.06, rng.integers(20, 300, 60), rng.integers(20, 60, 60))
-    x = np.abs(load_experiment("exp1_30rr").baseline.vector)
-    with Simulator(workload, ServerConfig()) as simulator:
-        run = simulator.run(x, trace=True)
-    assert set(run.trace.num_prefills.tolist()) == {0, 1}
-    noise = np.exp(1e-3 * rng.normal(size=60))
-    experiment = Experiment("1", workload, ServerConfig(), ttft=run.ttft * noise, e2e=run.e2e)
-    with Objective(experiment) as objective:
-        return identify(objective, x), experiment, x
-
-
-def test_one_prompt_a_step_explains_why_terms_go_together() -> None:
-    found, _, _ = _one_by_one()
-    exact = [d for d in found.directions if d.standard_error == np.inf]
-    # P M PN MN are one column, so are P² PM M², DP DM, and N N²
-    assert len(exact) == 3 + 2 + 1 + 1
-    assert all(d.why == "every prefill step here had one prompt" for d in exact)
-    pairs = {frozenset(d.names): str(d) for d in exact}
-    assert "their sum is determined" in pairs[frozenset(("num_prefills", "num_prefillss2"))]
-
-
-def test_what_has_no_effect_changes_no_latency() -> None:
-    found, experiment, x = _one_by_one()
-    with Simulator(experiment.workload, experiment.config) as simulator:
-        before = simulator.run(x)
-        for direction in found.directions:
-            if direction.standard_error < np.inf:
-                continue
-            change = np.array([direction.change.get(name, 0.0) for name in found.names])
-            size = np.abs(change / x).max()
-            after = simulator.run(x + 0.5 * change / size)
-            assert after.e2e == pytest.approx(before.e2e, rel=1e-9)
-            assert after.ttft == pytest.approx(before.ttft, rel=1e-9)
-
-
-def test_a_real_run_in_words() -> None:
-    """A CPU server at 3 requests a second: prompts hardly ever come two at a time."""
-    experiment = load_experiment("vllm-cpu-sync-r3")
-    model = find_model("1,D,P,M,out")
-    x = dict.fromkeys(model.names, 0.0) | {
-        "intercept": 0.01, "sum_decode_tokens": 3e-4, "sum_prefill_tokens": 3e-5,
-        "max_prefill_tokens": 3e-5, "out": 2e-3, "vllm_overhead": 6000.0,
-    }  # fmt: skip
-    with Objective(experiment, model) as objective:
-        found = identify(objective, x, fixed=[name for name, value in x.items() if value == 0])
-    with Simulator(experiment.workload, experiment.config, model) as simulator:
-        trace = simulator.run(x, trace=True).trace
-    prompts = trace.num_prefills[trace.num_prefills > 0]
-    counts = f"{(prompts == 1).sum()} of {prompts.size} prefill steps here had one prompt"
-    (words,) = [str(d) for d in found.directions if d.names[1:] and "prefill" in d.names[0]]
-    assert words.startswith(("sum_prefill_tokens ↔ max", "max_prefill_tokens ↔ sum"))
-    assert words.endswith(f" is determined: {counts}")

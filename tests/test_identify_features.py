@@ -1,7 +1,7 @@
 """Reasons why parameters go together, by the steps of the runs.
 
-Oracles: the simulator, whose steps are as long as a feature says; hand-made steps of which each
-fact is true or not.
+Oracles: the simulator, whose steps are as long as a feature says, and for which a direction said to
+have no effect must have none; hand-made steps of which each fact is true or not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,15 @@ import re
 import numpy as np
 import pytest
 
-from pysimbind import Experiment, Objective, ServerConfig, Simulator, Workload
+from pysimbind import (
+    Experiment,
+    Objective,
+    ServerConfig,
+    Simulator,
+    Workload,
+    load_experiment,
+)
+from pysimbind.identify import Identifiability, identify
 from pysimbind.identify._features import (
     FEATURES,
     Reasons,
@@ -144,3 +152,60 @@ def test_made_up_steps_are_rich_enough_to_tell_all_else_apart(holds: str, gone: 
             world = fact.imposed(world)
     assert _dependences(names, world) == len(gone)
     assert _dependences([name for name in names if name not in gone], world) == 0
+
+
+def _one_by_one() -> tuple[Identifiability, Experiment, np.ndarray]:
+    """Return what latencies tell where prompts come one by one, though many decode together."""
+    rng = np.random.default_rng(5)
+    workload = Workload(np.arange(60) * 0.06, rng.integers(20, 300, 60), rng.integers(20, 60, 60))
+    x = np.abs(load_experiment("exp1_30rr").baseline.vector)
+    with Simulator(workload, ServerConfig()) as simulator:
+        run = simulator.run(x, trace=True)
+    assert set(run.trace.num_prefills.tolist()) == {0, 1}
+    noise = np.exp(1e-3 * rng.normal(size=60))
+    experiment = Experiment("1", workload, ServerConfig(), ttft=run.ttft * noise, e2e=run.e2e)
+    with Objective(experiment) as objective:
+        return identify(objective, x), experiment, x
+
+
+def test_one_prompt_a_step_explains_why_terms_go_together() -> None:
+    found, _, _ = _one_by_one()
+    exact = [d for d in found.directions if d.standard_error == np.inf]
+    # P M PN MN are one column, so are P² PM M², DP DM, and N N²
+    assert len(exact) == 3 + 2 + 1 + 1
+    assert all(d.why == "every prefill step here had one prompt" for d in exact)
+    pairs = {frozenset(d.names): str(d) for d in exact}
+    assert "their sum is determined" in pairs[frozenset(("num_prefills", "num_prefillss2"))]
+
+
+def test_what_has_no_effect_changes_no_latency() -> None:
+    found, experiment, x = _one_by_one()
+    with Simulator(experiment.workload, experiment.config) as simulator:
+        before = simulator.run(x)
+        for direction in found.directions:
+            if direction.standard_error < np.inf:
+                continue
+            change = np.array([direction.change.get(name, 0.0) for name in found.names])
+            size = np.abs(change / x).max()
+            after = simulator.run(x + 0.5 * change / size)
+            assert after.e2e == pytest.approx(before.e2e, rel=1e-9)
+            assert after.ttft == pytest.approx(before.ttft, rel=1e-9)
+
+
+def test_a_real_run_in_words() -> None:
+    """A CPU server at 3 requests a second: prompts hardly ever come two at a time."""
+    experiment = load_experiment("vllm-cpu-sync-r3")
+    model = find_model("1,D,P,M,out")
+    x = dict.fromkeys(model.names, 0.0) | {
+        "intercept": 0.01, "sum_decode_tokens": 3e-4, "sum_prefill_tokens": 3e-5,
+        "max_prefill_tokens": 3e-5, "out": 2e-3, "vllm_overhead": 6000.0,
+    }  # fmt: skip
+    with Objective(experiment, model) as objective:
+        found = identify(objective, x, fixed=[name for name, value in x.items() if value == 0])
+    with Simulator(experiment.workload, experiment.config, model) as simulator:
+        trace = simulator.run(x, trace=True).trace
+    prompts = trace.num_prefills[trace.num_prefills > 0]
+    counts = f"{(prompts == 1).sum()} of {prompts.size} prefill steps here had one prompt"
+    (words,) = [str(d) for d in found.directions if d.names[1:] and "prefill" in d.names[0]]
+    assert words.startswith(("sum_prefill_tokens ↔ max", "max_prefill_tokens ↔ sum"))
+    assert words.endswith(f" is determined: {counts}")

@@ -62,7 +62,7 @@ class Problem:
     ``at_bound``; ``scale`` [P]: a natural size of each, in its unit. ``root`` [M, K]: its square
     RᵀR is H. ``scores`` [n, K]: Σ r J over the residuals of each request, run by run in order of
     arrival; ``requests`` [M]: whose each residual is, -1: nobody's (a mean or quantile);
-    ``runs``: the requests of each run.
+    ``runs``: the requests of each run that have a residual.
     """
 
     names: tuple[str, ...]
@@ -250,7 +250,7 @@ def _scale(
 def _requests(objective: Objective) -> tuple[IntArray, tuple[int, ...]]:
     """Return the request [M] of each residual, counted by arrival, run by run; and their numbers.
 
-    -1 where it is of none.
+    Requests without a residual are not counted. -1: a residual of no request.
     """
     found: list[IntArray] = []
     runs: list[int] = []
@@ -259,9 +259,12 @@ def _requests(objective: Objective) -> tuple[IntArray, tuple[int, ...]]:
         arrival_s, output_tokens = workload.arrival_s, workload.output_tokens
         measured = Measured(arrival_s, experiment.ttft, experiment.e2e, output_tokens)
         about = objective.loss.against(measured).requests
-        place = np.argsort(np.argsort(arrival_s, kind="stable"), kind="stable") + sum(runs)
+        order = np.argsort(arrival_s, kind="stable")
+        present = order[np.isin(order, about)]
+        place = np.empty(len(order), dtype=np.int64)
+        place[present] = np.arange(present.size) + sum(runs)
         found.append(np.where(about < 0, -1, place[about]))
-        runs.append(len(workload))
+        runs.append(present.size)
     return np.concatenate(found), tuple(runs)
 
 

@@ -113,10 +113,7 @@ def profile_likelihood(
         raise ParameterError(f"{name!r} is held or at a bound: there is nothing to profile")
     box = ends(bounds, objective.model)
     values = _grid(problem, j, grid, points, box[0][j], box[1][j])
-    found = _Refit(objective, problem, j, box, refits).outwards(values)
-    loss, where = (np.array(each) for each in zip(*found, strict=True))
-    if not np.isfinite(loss).any():
-        raise FitError(f"no value of {name!r} on the grid can be simulated to its end")
+    loss, where = _Refit(objective, problem, j, box, refits).outwards(values)
     rise, roughness = _rise(problem, j, confidence), _roughness(loss)
     least = max(_least(values, loss), float(loss.min()) - rise)  # so that something is below
     threshold = least + rise + 3 * roughness
@@ -195,11 +192,16 @@ class _Refit:
         self._others = problem.keep[problem.keep != j]
         self._scale = problem.scale[self._others]
 
-    def outwards(self, values: FloatArray) -> list[tuple[float, FloatArray]]:
-        """Return the loss and x at each value, walking away from the start on both sides."""
+    def outwards(self, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return losses [G] and x [G, P] at values [G], walking from the start to both sides."""
         split = int(np.searchsorted(values, self._start[self._j]))
         below = self._walk(values[:split][::-1])
-        return below[::-1] + self._walk(values[split:])
+        found = below[::-1] + self._walk(values[split:])
+        loss, where = np.array([each[0] for each in found]), np.array([each[1] for each in found])
+        if not np.isfinite(loss).any():
+            name = self._objective.model.names[self._j]
+            raise FitError(f"no value of {name!r} on the grid can be simulated to its end")
+        return loss, where
 
     def _walk(self, values: FloatArray) -> list[tuple[float, FloatArray]]:
         found, x = [], self._start
