@@ -131,6 +131,11 @@ def test_a_fact_with_exceptions_explains_what_is_exact_if_these_are_few() -> Non
     assert (reasons(pair, False), reasons(pair, True)) == (fact, "")
     assert reasons(find_model("P,M,PN,MN").terms, True) == f"{fact}, the others were of 1 kind"
     assert reasons(("queue_overhead", "intercept"), False) == ""
+    alone = find_model("hinge").terms
+    assert (reasons(alone, False), reasons(alone, True)) == (
+        "",
+        "every step here had at most 256 tokens",
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
+from scipy.optimize import lsq_linear
 
 from .._text import table
 from ..errors import FitError, ParameterError
@@ -23,9 +24,11 @@ from ..objective import Objective
 from ._identifiability import standard_errors
 from ._prediction import Prediction
 from ._problem import Bounds, FloatArray, IntArray, Problem, block_length, ends, make_problem
-from ._spectrum import make_spectrum
 
 _LEAST_BLOCKS = 4
+_FLAT = 1e-13  # of the largest eigenvalue of a curvature: below is rounding
+
+Box = tuple[FloatArray, FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +36,7 @@ class Bootstrap:
     """What ``block_bootstrap`` found; ``str`` of it is a table.
 
     ``samples`` [B, P]: the parameters of each resample. ``interval`` [2, P]: both ends of each
-    parameter's interval; NaN where the data do not determine it, or it was held.
+    parameter's interval; NaN where it was not analysed, or can move with no effect.
     ``predictions`` [B, Q] in seconds, in the order of ``labels`` [Q], NaN where a resample cannot
     be simulated; ``prediction_interval`` [2, Q]; ``predicted`` [Q]: at x itself.
     """
@@ -86,8 +89,6 @@ def block_bootstrap(
     *,
     fixed: Collection[str] | None = None,
     bounds: Bounds | None = None,
-    scale: npt.ArrayLike | Mapping[str, float] | None = None,
-    tolerance: float = 1.0,
     ridge: npt.ArrayLike | None = None,
     per_run: int | None = None,
     predictions: Sequence[Prediction] = (),
@@ -97,26 +98,25 @@ def block_bootstrap(
 ) -> Bootstrap:
     """Return intervals of the parameters of a fit, and of statistics predicted with them.
 
-    ``x``, ``fixed``, ``bounds``, ``scale`` and ``tolerance`` as for ``identify``. ``ridge`` [P]: w,
-    where the fit's loss had the sum of w² (x - x0)² added. Each run is cut into ``per_run`` blocks
-    of requests that arrive one after the other: by default √n of n requests; with 1, each run is a
-    block. Each resample draws as many blocks, with replacement, and refits by one Gauss-Newton step
-    in the directions that are determined. All resamples of a prediction are simulated in one batch.
+    ``x``, ``fixed`` and ``bounds`` as for ``identify``; what is at a bound stays there. ``ridge``
+    [P]: w, where the fit's loss had the sum of w² (x - x0)² added. Each run is cut into ``per_run``
+    blocks of requests that arrive one after the other: by default √n of n requests; with 1, each
+    run is a block. Each resample draws as many blocks, with replacement, and refits by one
+    Gauss-Newton step within the bounds. All resamples of a prediction are simulated in one batch.
 
     Intervals are percentiles, widened around the estimate as Student's distribution (blocks - 1
-    degrees of freedom) is against the normal; conditional on the directions not determined.
+    degrees of freedom) is against the normal, and cut at the bounds.
 
     Raises as ``identify``; ``FitError`` where the noise is unknown, or for fewer than 4 blocks.
     """
-    problem = make_problem(objective, x, fixed=fixed, bounds=bounds, scale=scale)
+    problem = make_problem(objective, x, fixed=fixed, bounds=bounds)
     block = _blocks(problem, per_run)
     count = int(block.max()) + 1
     weights, penalty = _draw(count, resamples, seed), _penalty(problem, ridge)
-    moves = _moves(problem, block, weights, penalty, tolerance)
-    lower, upper = ends(bounds, objective.model)
-    samples = np.where(moves == 0, problem.x, np.clip(problem.x + moves, lower, upper))
-    interval = np.clip(_interval(problem.x, samples, confidence, count), lower, upper)
-    interval[:, ~(standard_errors(problem) <= tolerance * problem.scale)] = np.nan  # also for NaN
+    box = ends(bounds, objective.model)
+    samples = problem.x + _moves(problem, block, weights, penalty, box)
+    interval = np.clip(_interval(problem.x, samples, confidence, count), *box)
+    interval[:, np.isnan(standard_errors(problem))] = np.nan
     values = _predict(predictions, objective.model, np.vstack((problem.x, samples)))
     return Bootstrap(
         names=problem.names,
@@ -173,32 +173,43 @@ def _penalty(problem: Problem, ridge: npt.ArrayLike | None) -> FloatArray:
 
 
 def _moves(
-    problem: Problem, block: IntArray, weights: FloatArray, penalty: FloatArray, tolerance: float
+    problem: Problem, block: IntArray, weights: FloatArray, penalty: FloatArray, box: Box
 ) -> FloatArray:
     """Return how far [B, P] each resample moves the parameters, in their units.
 
-    By -(H_b + penalty)⁻¹ (g_b - g), with the resample's curvature and scores less those of the
-    whole, which are 0 at the optimum, but for the ridge's own.
+    To the least of ½ dᵀ (H_b + penalty) d + dᵀ (g_b - g) within the box: with the curvature and
+    scores of the resample, and the scores of the whole, which are 0 at the optimum but for the
+    ridge's own.
     """
-    spectrum = make_spectrum(problem, tolerance)
-    known = spectrum.determined
-    if not known.any():
-        raise FitError("the data determine no direction of these parameters: nothing to resample")
-    into = spectrum.vectors[:, known] / spectrum.values[known]  # of the root: columns of length 1
-    root, count, k = problem.root @ into, weights.shape[1], int(known.sum())
-    curvature, slope = np.zeros((count, k, k)), np.zeros((count, k))
+    count, free = weights.shape[1], problem.keep.size
+    curvature, slope = np.zeros((count, free, free)), np.zeros((count, free))
     of_residual = block[problem.requests]
     for b in range(count):
-        rows = root[of_residual == b]
+        rows = problem.root[of_residual == b]
         curvature[b] = rows.T @ rows
-        slope[b] = problem.scores[block == b].sum(axis=0) @ into
-    drawn = np.tensordot(weights, curvature, 1) + into.T @ (penalty[:, np.newaxis] * into)
-    # a resample may lack all blocks that tell a direction: pinv leaves it where it is
-    inverse = np.linalg.pinv(drawn, rcond=1e-9, hermitian=True)
-    steps = np.einsum("bij,bj->bi", inverse, (weights - 1) @ slope)
+        slope[b] = problem.scores[block == b].sum(axis=0)
+    drawn = np.tensordot(weights, curvature, 1) + np.diag(penalty)
+    slopes = (weights - 1) @ slope
+    scale, x = problem.scale[problem.keep], problem.x[problem.keep]
+    low, high = ((end[problem.keep] - x) / scale for end in box)
     moves = np.zeros((len(weights), len(problem.names)))
-    moves[:, problem.keep] = -(steps @ into.T) * problem.scale[problem.keep]
+    for i, (matrix, vector) in enumerate(zip(drawn, slopes, strict=True)):
+        moves[i, problem.keep] = scale * _least(matrix, vector, low, high)
     return moves
+
+
+def _least(matrix: FloatArray, slope: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    """Return the least [K] of ½ dᵀ A d + dᵀ b between bounds; where it is not one, the nearest."""
+    values, vectors = np.linalg.eigh(matrix)
+    seen = values > _FLAT * values[-1]  # a resample may lack all blocks that tell a direction
+    roots = np.sqrt(values[seen])
+    target = -(vectors[:, seen].T @ slope) / roots
+    free: FloatArray = vectors[:, seen] @ (target / roots)
+    if (free >= low).all() and (free <= high).all():
+        return free
+    rows = roots[:, np.newaxis] * vectors[:, seen].T
+    bounded: FloatArray = lsq_linear(rows, target, bounds=(low, high), method="bvls").x
+    return bounded
 
 
 def _predict(
@@ -215,7 +226,10 @@ def _predict(
 def _interval(
     centre: FloatArray, samples: FloatArray, confidence: float, blocks: int
 ) -> FloatArray:
-    """Return both ends [2, P] of the intervals of samples [B, P], NaN left out."""
+    """Return both ends [2, P] of the intervals of samples [B, P], NaN left out.
+
+    They hold the centre, of which bounds may keep all samples to one side.
+    """
     if not 0 < confidence < 1:
         raise ParameterError(f"confidence must be between 0 and 1, got {confidence!r}")
     interval = np.full((2, samples.shape[1]), np.nan)
@@ -224,8 +238,8 @@ def _interval(
     for i, column in enumerate(samples.T):
         known = column[~np.isnan(column)]
         if known.size:
-            quantiles = np.quantile(known, [tail, 1 - tail])
-            interval[:, i] = centre[i] + widened * (quantiles - centre[i])
+            low, high = np.quantile(known, [tail, 1 - tail]) - centre[i]
+            interval[:, i] = centre[i] + widened * np.array([min(low, 0.0), max(high, 0.0)])
     return interval
 
 

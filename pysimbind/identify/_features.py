@@ -54,8 +54,11 @@ class Reasons:
     def __call__(self, names: Sequence[str], exactly: bool) -> str:
         """Return why the terms ``names`` go together in these steps, or ``""``.
 
-        ``exactly``: to the last digit. Then that two were nearly proportional is no reason.
+        ``exactly``: to the last digit. Then that two were nearly proportional is no reason. One
+        alone that has some effect, but too little, needs none: that saves many a traced run.
         """
+        if len(names) == 1 and not exactly:
+            return ""
         if any(name not in FEATURES for name in names):
             return ""
         if self._steps is None:

@@ -161,8 +161,9 @@ def identify(
     Let J be the Jacobian of the residuals per natural scale; for a robust loss, each row weighted
     so that JᵀJ is half the second derivative of the loss. The directions are its right singular
     vectors u. A move along u has the variance uᵀMu / (uᵀJᵀJu)², and the parameters have the
-    covariance (JᵀJ)⁺ M (JᵀJ)⁺, where M is the covariance of the scores, summed over windows of √n
-    requests that arrive one after the other (see ``_problem``). A direction counts as determined if
+    covariance (JᵀJ)⁺ M (JᵀJ)⁺ (White, Econometrica 48, 1980), where M is the covariance of the
+    scores, summed over windows of √n requests that arrive one after the other (Newey & West,
+    Econometrica 55, 1987). A direction counts as determined if
     its standard error is at most ``tolerance``: by default, to within the size of the parameters.
     A ridge of the fit is no data, and is left out.
 
