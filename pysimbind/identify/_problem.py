@@ -42,8 +42,9 @@ _NEAR, _UNFELT = 1e-5, 1e-4
 TAKES_PART = 1e-6  # of a direction without effect, by length: more, and a parameter is free
 _UNSEEN = 0.1  # a parameter of value 0 is given the size that changes E2Es by this share
 
-# Half the second derivative of rho over (dr/de)², as the square of the factor that residuals' rows
-# need; of g = r/e, which is 1 for small errors. Without it a robust loss looks too sharp.
+# By what a row of the residuals' Jacobian is to be multiplied, so that squares sum up to half the
+# second derivative of the loss: the root of rho''/2 over (dr/de)², as a function of g = r/e, which
+# is 1 for small errors. Without it a robust loss looks too sharp.
 _BEND: Mapping[str, Callable[[FloatArray], FloatArray]] = MappingProxyType(
     {
         "squared": np.ones_like,
@@ -137,9 +138,14 @@ class Problem:
         return inverse
 
     @cached_property
+    def triangle(self) -> FloatArray:
+        """A root of H of K rows at most, whose singular values and column lengths are the same."""
+        return np.asarray(np.linalg.qr(self.root, mode="r"), dtype=np.float64)
+
+    @cached_property
     def decomposed(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """What ``decompose`` makes of the root."""
-        return decompose(self.root)
+        return decompose(self.triangle)
 
     @property
     def _null(self) -> FloatArray:

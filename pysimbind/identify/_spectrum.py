@@ -38,14 +38,14 @@ class Uncertainty:
     """
 
     def __init__(self, problem: Problem) -> None:
-        self._root = problem.root
+        self._root = problem.triangle
         self._scores = None if problem.unknown_noise else problem.score_covariance
         self._lengths, values, vectors = problem.decomposed
         seen = values > 0
         self._null, self._known = vectors[:, ~seen], vectors[:, seen] / values[seen]
 
     def along(self, unit: FloatArray) -> float:
-        """Return that of a move along a vector [K] of length 1, all else held: uᵀMu / (uᵀHu)²."""
+        """Return that of a move along u [K] of length 1, all else held: √(uᵀMu) / uᵀHu."""
         effect = float(np.sum((self._root @ unit) ** 2))
         if not effect > 0:
             return math.inf
@@ -69,7 +69,7 @@ def make_spectrum(problem: Problem, tolerance: float) -> Spectrum:
     if not 0 < tolerance < math.inf:
         raise ParameterError(f"tolerance must be a finite number > 0, got {tolerance!r}")
     lengths, seen, directions = problem.decomposed
-    values, vectors = singular(problem.root)
+    values, vectors = singular(problem.triangle)
     along = Uncertainty(problem).along
     errors = np.array([along(vector) for vector in vectors.T])
     # the same number of directions has no effect at all, however columns are scaled
