@@ -161,6 +161,12 @@ class Misfit:
         self._scale = 1.0 if loss.scale is None else loss.scale  # squared errors don't look at it
         self._parts = _parts(loss, measured)
 
+    @property
+    def requests(self) -> IndexArray:
+        """The request that each residual [M] is about; -1 for a mean or quantile."""
+        about = [[-1] if part.term.statistic else part.requests for part in self._parts]
+        return np.concatenate(about).astype(np.int64)
+
     def values(self, ttft: FloatArray, e2e: FloatArray) -> FloatArray:
         """Return the losses [N] of simulated latencies [N, R]; never NaN."""
         latencies = self._latencies(ttft, e2e)
