@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from ..checks import CheckReport, check_experiment
 from ..errors import FitError
 from ..experiment import Experiment
+from ..identify import identify
 from ..losses import Loss, find_loss
 from ..models import StepModel, find_model
 from ..objective import Experiments, Objective, as_experiments, check_weights
@@ -173,16 +174,17 @@ class _Task:
             )
             status = _run(self.method, search, self.seed)
             keeper.save(search.time_s)
-            names = np.array(self.model.names)
+            idle = tuple(np.array(self.model.names)[problem.scale == 0].tolist())
             return _Found(
                 x=search.best_x,
                 fun=search.best_fun,
                 status=status,
                 search=search,
                 box=box,
-                no_effect=tuple(names[problem.scale == 0].tolist()),
+                no_effect=idle,
                 ridge=float(problem.ridge.max()),
                 infeasible=dict(objective.infeasible),
+                identifiability=_identify(objective, search.best_x, box, status, idle),
                 comparisons=compare(objective, search.best_x, search.best_fun),
             )
 
@@ -214,6 +216,7 @@ class _Task:
             at_bound=_at_bound(box.search, search.cube, found.x),
             no_effect=found.no_effect,
             infeasible=found.infeasible,
+            identifiability=found.identifiability,
             notes=tuple(search.notes),
             history=search.history,
             comparisons=found.comparisons,
@@ -249,6 +252,7 @@ class _Found:
     no_effect: tuple[str, ...]
     ridge: float
     infeasible: dict[str, int]
+    identifiability: Mapping[str, Any]
     comparisons: tuple[Comparison, ...]
 
 
@@ -267,6 +271,16 @@ def _run(method: Method, search: Search, seed: int) -> FitStatus:
     if status.success and not math.isfinite(search.best_loss):
         return FitStatus.INFEASIBLE
     return status
+
+
+def _identify(
+    objective: Objective, x: FloatArray, box: Box, status: FitStatus, no_effect: tuple[str, ...]
+) -> Mapping[str, Any]:
+    """Return what the data tell of the parameters, or nothing where ``x`` can't be simulated."""
+    if status is FitStatus.INFEASIBLE or not math.isfinite(objective(x)):
+        return {}
+    found = identify(objective, x, fixed={*box.held, *no_effect}, bounds=box.space)
+    return {**found.as_dict(), "summary": found.format().splitlines()}
 
 
 def _runs(

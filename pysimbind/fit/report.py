@@ -19,6 +19,7 @@ def format_report(result: FitResult) -> str:
         _losses(result),
         format_table(result.accuracy),
         _parameters(result),
+        "\n".join(result.identifiability.get("summary", ())),
         "\n".join(_remarks(result)),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -59,11 +60,14 @@ def _loss_row(row: Comparison, twice: bool) -> list[str]:
 
 
 def _parameters(result: FitResult) -> str:
-    rows = [["parameter", "value", "unit", "bounds", ""]]
+    rows = [["parameter", "value", "+/-", "unit", "bounds", ""]]
+    errors = result.identifiability.get("standard_errors", {})
     for name, value in result.params.items():
         i = result.model.index(name)
         box = f"{result.bounds.lower[i]:g} .. {result.bounds.upper[i]:g}"
-        rows.append([name, f"{value:.6g}", result.model.unit(name), box, _mark(result, name)])
+        error = "" if errors.get(name) is None else f"{errors[name]:.2g}"
+        unit = result.model.unit(name)
+        rows.append([name, f"{value:.6g}", error, unit, box, _mark(result, name)])
     return table(rows)
 
 
@@ -72,7 +76,9 @@ def _mark(result: FitResult, name: str) -> str:
         return "held"
     if name in result.no_effect:
         return "no effect here"
-    return f"at its {result.at_bound[name]} bound" if name in result.at_bound else ""
+    if name in result.at_bound:
+        return f"at its {result.at_bound[name]} bound"
+    return "not determined" if name in result.identifiability.get("undetermined", ()) else ""
 
 
 def _remarks(result: FitResult) -> Iterable[str]:

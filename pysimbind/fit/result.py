@@ -76,8 +76,9 @@ class FitResult:
     and one for all runs together. ``ridge``: its largest weight. ``fixed`` maps each held parameter
     to its value, ``at_bound`` each free one at a bound to ``"lower"`` or ``"upper"``; ``no_effect``
     names those that change nothing on these runs and stay where they started. ``infeasible``
-    counts candidates that could not be simulated to their end, by outcome. ``notes`` tell
-    what the method did. ``history`` lists (evaluations, best loss with the ridge) at each
+    counts candidates that could not be simulated to their end, by outcome. ``identifiability``:
+    what the training data tell of the parameters, as ``Identifiability.as_dict`` has it, and as
+    lines under ``"summary"``; empty where ``x`` can't be simulated. ``notes`` tell what the method did. ``history`` lists (evaluations, best loss with the ridge) at each
     improvement. ``comparisons`` set the loss beside those of parameters known before.
     ``versions``: of this package and the libraries. ``time_s`` is the duration of the search.
 
@@ -107,6 +108,7 @@ class FitResult:
     at_bound: Mapping[str, str]
     no_effect: tuple[str, ...]
     infeasible: Mapping[str, int]
+    identifiability: Mapping[str, Any]
     notes: tuple[str, ...]
     history: tuple[tuple[int, float], ...]
     comparisons: tuple[Comparison, ...]

@@ -36,7 +36,7 @@ _PLAIN = (  # written and read as they are
     "fixed_why",
     "bounds_name",
 )
-_MAPPINGS = ("fixed", "at_bound", "infeasible", "versions")
+_MAPPINGS = ("fixed", "at_bound", "infeasible", "identifiability", "versions")
 _LISTS = ("no_effect", "notes")
 _READ = (
     *("fun", "status", "model", "runs", "params", "bounds"),
@@ -67,6 +67,7 @@ def to_dict(result: FitResult) -> dict[str, Any]:
         "at_bound": dict(result.at_bound),
         "no_effect": list(result.no_effect),
         "bounds": result.bounds.as_dict(),
+        "identifiability": dict(result.identifiability),
         "comparisons": [_numbers(dataclasses.asdict(row)) for row in result.comparisons],
         "accuracy": [row.as_dict() for row in result.accuracy],
         "history": {
