@@ -125,9 +125,13 @@ def leave(code: int) -> int:
 
 
 def print_report(text: str) -> None:
-    """Print to standard output; raises ``OutputError`` if it cannot be written there."""
+    """Print to standard output; raises ``OutputError`` if it cannot be written there.
+
+    Characters that its encoding lacks become question marks.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
-        print(text, flush=True)
+        print(text.encode(encoding, "replace").decode(encoding), flush=True)
     except OSError as exc:
         # What is still in the buffer would fail once more when Python flushes it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

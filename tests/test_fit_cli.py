@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -38,6 +39,20 @@ def test_the_command_saves_what_fit_returns(tmp_path: Path) -> None:
     assert "50 of 100 output lengths estimated, 79 prompt lengths unknown" in done.stdout
     assert done.stdout.endswith(f"saved: {out}\n")
     assert "200/200" in done.stderr
+
+
+def test_a_terminal_without_unicode_gets_the_report_too() -> None:
+    done = subprocess.run(
+        [*COMMAND, "--quiet"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "sum_prefill_tokens ? " in done.stdout
+    assert done.stdout.isascii()
 
 
 def test_same_seed_same_bytes(tmp_path: Path) -> None:

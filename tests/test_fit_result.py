@@ -158,12 +158,12 @@ def test_the_report_says_what_the_result_rests_on(quick: FitResult) -> None:
     ):
         assert text in report
     assert "does not act on" not in report
-    assert report.isascii()
     lines = {line.split()[0]: line for line in report.splitlines() if line}
     assert all(name in lines for name in NAMES)
-    assert lines["intercept"].split()[2] == "s"
-    assert lines["vllm_overhead"].split()[2] == "us"
+    assert "s" in lines["intercept"].split()
+    assert "us" in lines["vllm_overhead"].split()
     assert lines["schedule_time"].endswith("held")
+    assert "directions of the free parameters are determined" in report
 
 
 def test_the_report_names_settings_that_the_semantics_ignores(exp1: Experiment) -> None:

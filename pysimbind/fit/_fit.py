@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import CheckReport, check_experiment
-from ..errors import FitError
+from ..errors import FitError, ParameterError
 from ..experiment import Experiment
 from ..identify import identify
 from ..losses import Loss, find_loss
@@ -35,6 +35,9 @@ from .status import FitStatus
 # ten-thousandth of the original one still matters. Overheads count in whole microseconds.
 _AT_BOUND_COEFFICIENT = 1e-5
 _AT_BOUND_OVERHEAD = 1e-3
+# Explaining what can't be told apart takes a walk through every step: longer than a fit, if there
+# are more requests than this.
+_EXPLAINED = 1000
 
 
 def fit(
@@ -279,7 +282,14 @@ def _identify(
     """Return what the data tell of the parameters, or nothing where ``x`` can't be simulated."""
     if status is FitStatus.INFEASIBLE or not math.isfinite(objective(x)):
         return {}
-    found = identify(objective, x, fixed={*box.held, *no_effect}, bounds=box.space)
+    fixed = {*box.held, *no_effect}
+    requests = sum(len(experiment.workload) for experiment in objective.experiments)
+    try:
+        found = identify(
+            objective, x, fixed=fixed, bounds=box.space, reasons=requests <= _EXPLAINED
+        )
+    except ParameterError as exc:  # all are at a bound
+        return {"summary": [f"what the data tell of the parameters: {exc}"]}
     return {**found.as_dict(), "summary": found.format().splitlines()}
 
 

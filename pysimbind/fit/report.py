@@ -1,4 +1,4 @@
-"""The closing tables of a fit, as plain ASCII text. docs/report.md reads one line by line."""
+"""The closing tables of a fit, as plain text. docs/report.md reads one line by line."""
 
 from __future__ import annotations
 

@@ -78,9 +78,10 @@ class FitResult:
     names those that change nothing on these runs and stay where they started. ``infeasible``
     counts candidates that could not be simulated to their end, by outcome. ``identifiability``:
     what the training data tell of the parameters, as ``Identifiability.as_dict`` has it, and as
-    lines under ``"summary"``; empty where ``x`` can't be simulated. ``notes`` tell what the method did. ``history`` lists (evaluations, best loss with the ridge) at each
-    improvement. ``comparisons`` set the loss beside those of parameters known before.
-    ``versions``: of this package and the libraries. ``time_s`` is the duration of the search.
+    lines under ``"summary"``; empty where ``x`` can't be simulated. ``notes`` tell what the method
+    did. ``history`` lists (evaluations, best loss with the ridge) at each improvement.
+    ``comparisons`` set the loss beside those of parameters known before. ``versions``: of this
+    package and the libraries. ``time_s`` is the duration of the search.
 
     Two results are equal if all but the time is.
     """
