@@ -17,7 +17,7 @@ from matplotlib import pyplot as plt
 from pysimbind import NAMES, ServerConfig, Simulator, Workload, load_experiment
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "derivatives_over_load.png"
-RATES = (1, 2, 5, 10, 20, 30, 40)  # requests/s; the server saturates at about 50
+RATES = (0.1, 0.3, 1, 3, 10, 20, 30, 40, 50, 80)  # requests/s; it saturates at about 45
 INTERCEPT = NAMES.index("intercept")
 STYLES = {
     "difference": ("#33332f", "o-", "difference of ±10 %"),
@@ -65,7 +65,8 @@ def draw(path: Path, requests: int) -> None:
         for kind, (color, style, label) in STYLES.items():
             values = [each[kind][name] for each in found]
             panel.plot(RATES, values, style, color=color, label=label, markersize=5)
-        panel.set(yscale="log", xlabel="load [requests/s]", title=f"{title} by intercept [s/s]")
+        panel.set(xscale="log", yscale="log", xlabel="load [requests/s]")
+        panel.set_title(f"{title} by intercept [s/s]")
         panel.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False, fontsize=9)
     figure.savefig(path, dpi=110, metadata={"Software": None})

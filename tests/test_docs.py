@@ -135,6 +135,19 @@ def test_the_readme_quotes_the_benchmarks() -> None:
     assert [line for line in quoted if line not in measured] == []
 
 
+def words(report: str) -> list[str]:
+    """Return the lines of a report without their numbers and what hangs on them."""
+    marks = re.sub(r"at its (lower|upper) bound|[-+]?\d[\d.,e+-]*", "", report)
+    return [" ".join(line.split()) for line in marks.strip().splitlines()]
+
+
+def test_the_page_on_reports_shows_one(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "report.md"
+    command, shown = blocks(page, "sh")[0], blocks(page, "text")[0]
+    arguments = shlex.split(command)[3:]
+    assert words(run_module("pysimbind.fit", [*arguments, "--quiet"], tmp_path)) == words(shown)
+
+
 def shell_commands() -> list[str]:
     pages = [page for page in PAGES if page.name != "tutorial.md"]  # test_tutorial.py runs those
     lines = [line for page in pages for block in blocks(page, "sh") for line in block.splitlines()]
@@ -151,13 +164,21 @@ def test_shell_commands_are_valid(command: str, tmp_path: Path) -> None:
     pytest.fail(f"no check for the command {command!r}")
 
 
+def stand_in(folder: Path, name: str = "result.json") -> None:
+    """Put a measurement there by the name that the pages give to a user's own."""
+    sample = ROOT / "tests" / "data" / "vllm_bench_detailed.json"
+    (folder / name).write_bytes(sample.read_bytes())
+
+
 def check_fit(arguments: list[str], folder: Path) -> None:
     """Run the fit with few evaluations; a user's own file is stood in for."""
     few = ["--quiet", "--max-evals", "6"]
     if "bayes" in arguments and importlib.util.find_spec("bayes_opt") is None:
         pytest.skip("bayesian-optimization is not installed")
-    sample = ROOT / "tests" / "data" / "vllm_bench_detailed.json"
-    (folder / "result.json").write_bytes(sample.read_bytes())
+    stand_in(folder)
+    if "--resume" in arguments:
+        begun = arguments[: arguments.index("--resume")]  # the page has the option last
+        run_module("pysimbind.fit", [*begun, "--quiet", "--max-evals", "3"], folder)
     done = run_module("pysimbind.fit", [*arguments, *few], folder)
     if "--help" in arguments:
         assert all(method in done for method in METHODS)
@@ -174,17 +195,16 @@ def check_command(command: str, arguments: list[str], folder: Path) -> None:
 
 def check_validate(arguments: list[str], folder: Path) -> None:
     """Validate a quick fit; a user's own files are stood in for."""
-    run_module("pysimbind", ["fit", "exp1_30rr", "--quiet", "--out", "record.json"], folder)
-    sample = ROOT / "tests" / "data" / "vllm_bench_detailed.json"
-    (folder / "new_run.json").write_bytes(sample.read_bytes())
+    quick = ["vllm-cpu-sync-r9", "--max-evals", "100", "--out", arguments[0], "--quiet"]
+    run_module("pysimbind.fit", quick, folder)
+    stand_in(folder, "new_run.json")
     said = run_module("pysimbind", ["validate", *arguments], folder, codes=(0, 3))
     assert "the fit " in said
 
 
 def check_convert(arguments: list[str], folder: Path) -> None:
     """Convert; a user's own file is stood in for."""
-    sample = ROOT / "tests" / "data" / "vllm_bench_detailed.json"
-    (folder / "result.json").write_bytes(sample.read_bytes())
+    stand_in(folder)
     assert "saved: " in run_module("pysimbind", ["convert", *arguments], folder)
 
 
