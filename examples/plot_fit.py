@@ -27,8 +27,8 @@ def draw(experiment: Experiment, result: FitResult, path: Path) -> None:
         runs = {"baseline": simulator.run(experiment.baseline), "fit": simulator.run(result.x)}
     losses = {row.name: row.loss for row in result.comparisons}
     labels = {
-        "baseline": f"baseline: loss {losses['baseline']:.2g} s²",
-        "fit": f"fit ({result.method}): loss {losses['this fit']:.2g} s²",
+        "baseline": f"baseline: loss {losses['baseline']:.2g} {result.unit}",
+        "fit": f"fit ({result.method}): loss {losses['this fit']:.2g} {result.unit}",
     }
     figure, axes = plt.subplots(1, 2, figsize=(9, 4.6), constrained_layout=True)
     panel(axes[0], "ttft", "TTFT [ms]", 1e3, experiment, runs, labels)
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--max-evals", type=int, help="evaluations (default: the method's own)")
     args = parser.parse_args()
     experiment = load_experiment("exp1_30rr")
-    result = fit(experiment, method="cmaes", max_evals=args.max_evals)
+    result = fit(experiment, max_evals=args.max_evals)
     draw(experiment, result, args.out)
     print(f"{args.out}: loss {result.fun:.3e} {result.unit}; {experiment.caveat}")
 

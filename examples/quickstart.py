@@ -8,7 +8,7 @@ baseline = experiment.baseline
 ttft, e2e = simulate(baseline.coeffs, baseline.overheads, experiment.workload, experiment.config)
 print(f"baseline: first TTFT {ttft[0]:.4f} s, mean E2E {e2e.mean():.3f} s")
 
-result = fit(experiment, method="cmaes", max_evals=5000)
+result = fit(experiment)
 print(result.report())
 predicted = result.predict(experiment)
 print(f"mean E2E: measured {experiment.e2e.mean():.3f} s, fitted {predicted.e2e.mean():.3f} s")

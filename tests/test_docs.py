@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 CAVEAT = load_experiment("exp1_30rr").caveat
 QUICK = {"plot_fit.py": ["--max-evals", "500"], "plot_derivatives.py": ["--requests", "300"]}
+LIBRARIES = {"nevergrad_search.py": "nevergrad", "optuna_search.py": "optuna"}
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 COLLECTED = "tests/test_arrivals.py"  # stands for all tests where only options are looked at
 
@@ -106,6 +107,9 @@ def test_examples_run(example: Path, tmp_path: Path) -> None:
         run_script(example, ["--out", str(picture), *QUICK[example.name]], tmp_path)
         assert picture.read_bytes().startswith(b"\x89PNG")
     else:
+        if example.name in LIBRARIES:
+            library = LIBRARIES[example.name]
+            pytest.importorskip(library, reason=f"{library} is in the extra 'optimisers'")
         assert run_script(example, [], tmp_path)
 
 
