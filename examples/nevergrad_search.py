@@ -8,13 +8,13 @@ import numpy as np
 
 from pysimbind import Objective, load_experiment
 
-POPULATION = 60
+POPULATION = 40
 
 experiment = load_experiment("exp1_30rr")
 space = experiment.bounds["original"]
 middle = ng.p.Array(init=np.full(len(space.names), 0.5), lower=0, upper=1)
 middle.random_state.seed(0)
-optimiser = ng.optimizers.TwoPointsDE(middle, budget=100 * POPULATION, num_workers=POPULATION)
+optimiser = ng.optimizers.TwoPointsDE(middle, budget=75 * POPULATION, num_workers=POPULATION)
 
 with Objective(experiment) as objective:
     for _ in range(optimiser.budget // POPULATION):
