@@ -36,7 +36,7 @@ def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) 
     assert "failed: 1 requests failed: latencies not measured" in said
     assert "max_num_seqs = 3 (server_args)\n" in said
     assert "block_size = 32 (settings)\n" in said
-    assert "num_gpu_blocks = None (not told: vLLM's default is assumed)\n" in said
+    assert "num_gpu_blocks = None (not told: a pool without limit is assumed)\n" in said
     assert said.endswith(f"saved: {out}\n")
 
 

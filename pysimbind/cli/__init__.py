@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from .._cli import Command, Parser, guarded
+from ..collect.cli import COMMAND as COLLECT
 from ..errors import InputError, nearest
 from ..fit.cli import COMMAND as FIT
 from .capacity import COMMAND as CAPACITY
@@ -19,7 +20,7 @@ from .sweep import COMMAND as SWEEP
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         command.name: command
-        for command in (SIMULATE, FIT, SWEEP, CAPACITY, EXPORT, CONVERT, EXPERIMENTS)
+        for command in (SIMULATE, FIT, SWEEP, CAPACITY, EXPORT, CONVERT, COLLECT, EXPERIMENTS)
     }
 )
 """The commands by name."""

@@ -17,7 +17,10 @@ from ._source import Source
 FOR_ALL: tuple[str, ...] = ("config", "settings", "server_log", "server_args")
 """The options that every format takes: they tell of the server."""
 
-_ASSUMED = "vLLM's defaults are assumed"
+_ASSUMED = (
+    "vLLM's defaults are assumed, and where it has none for all servers: a KV pool and a context "
+    "without limit, no asynchronous scheduling"
+)
 
 
 @dataclass(frozen=True)
@@ -113,4 +116,4 @@ def _assumed(report: Mapping[str, Any]) -> str:
     if not report["sources"]:
         return f"server settings are not in the file: {_ASSUMED}"
     values = ", ".join(f"{name}={value}" for name, value in report["assumed"].items())
-    return f"server settings that nothing tells: {_ASSUMED}: {values}"
+    return f"server settings that nothing tells, and what is assumed: {values}"
