@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -402,6 +403,43 @@ def test_one_format_claims_a_file(tmp_path: Path) -> None:
     ):
         source = Source(text.encode(), "file.json")
         assert [each.name for each in FORMATS if each.detect(source)] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("e.json", b"", "e.json: the file is empty"),
+        ("e.csv", b" \n", "e.csv: the file is empty"),
+        ("t.csv", b"arrival_s,ttft_s\n", "CSV: column names in the first line, commas between"),
+        (
+            "t.csv",
+            b"arrival_s;ttft_s\n0;1\n",
+            "CSV: column names in the first line, commas between",
+        ),
+    ],
+)
+def test_files_with_nothing_to_read(tmp_path: Path, name: str, data: bytes, message: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(ExperimentError, match=re.escape(message)):
+        load_experiment(path)
+
+
+def test_vllm_bench_keeps_what_json_can_hold(tmp_path: Path) -> None:
+    experiment = load(tmp_path, miniature() | {"request_rate": math.inf, "date": [math.nan]})
+    assert experiment.provenance["request_rate"] == "inf"
+    assert "date" not in experiment.provenance
+    experiment.save(tmp_path / "saved.json")
+    assert load_experiment(tmp_path / "saved.json") == experiment
+
+
+def test_a_rate_beyond_the_floats(tmp_path: Path) -> None:
+    old = miniature() | {"request_rate": 10**400}
+    del old["start_times"]
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(old))
+    with pytest.raises(ExperimentError, match="rate must be a number"):
+        load_experiment(path, arrivals="seed=1")
 
 
 ODD = [b"", b"\0\1", b"null", b"3", b'"text"', b"[]", b"{}", b"[{]", b'{"ttfts": []}', b"\xff\xfe"]

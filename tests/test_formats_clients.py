@@ -218,6 +218,10 @@ def test_aiperf_errors(tmp_path: Path) -> None:
     path = written(tmp_path, "p.jsonl", aiperf_record(1), bad)
     with pytest.raises(ExperimentError, match=r"line 2: metrics: no output token count"):
         load_experiment(path)
+    bad["metrics"]["output_sequence_length"] = {"value": 1e300, "unit": "tokens"}
+    path = written(tmp_path, "p.jsonl", aiperf_record(1), bad)
+    with pytest.raises(ExperimentError, match=r"line 2: metrics: no output token count"):
+        load_experiment(path)
 
 
 def printed(ttft: Any, e2e: Any, tpot: Any = ()) -> list[str]:

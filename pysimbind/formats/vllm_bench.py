@@ -107,8 +107,8 @@ def read_requests(
 
 
 def scalars(obj: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    """Pick out what is there, ready for JSON: a number that is not finite as text."""
-    told = {key: obj[key] for key in keys if obj.get(key) is not None}
+    """Pick out the scalars, ready for JSON: a number that is not finite as text."""
+    told = {key: obj[key] for key in keys if isinstance(obj.get(key), (str, int, float))}
     for key, value in told.items():
         if isinstance(value, float) and not math.isfinite(value):
             told[key] = str(value)  # JSON has no word for it
