@@ -349,7 +349,7 @@ def test_options_without_effect_are_refused() -> None:
         load_experiment(MINIATURE, arrivals="seed=1")
     with pytest.raises(ExperimentError, match="columns has no effect on files of this format"):
         load_experiment(MINIATURE, columns="ttft=x")
-    with pytest.raises(ExperimentError, match=r"run has no effect .* for: SGLang bench_serving, G"):
+    with pytest.raises(ExperimentError, match=r"run has no effect .* for: SGLang bench_serving, v"):
         load_experiment("exp1_30rr", run=1)
     with pytest.raises(ExperimentError, match="server_args was given, but config replaces all"):
         load_experiment(MINIATURE, ServerConfig(), server_args="--max-num-seqs 3")
@@ -431,6 +431,21 @@ def test_vllm_bench_keeps_what_json_can_hold(tmp_path: Path) -> None:
     assert "date" not in experiment.provenance
     experiment.save(tmp_path / "saved.json")
     assert load_experiment(tmp_path / "saved.json") == experiment
+
+
+def test_vllm_bench_appended_results(tmp_path: Path) -> None:
+    """As ``--append-result`` writes them: one object after the other."""
+    path = tmp_path / "runs.json"
+    runs = [miniature() | {"request_rate": 2.0}, miniature() | {"request_rate": "inf"}]
+    path.write_text("\n".join(map(json.dumps, runs)))
+    with pytest.raises(ExperimentError, match=r"2 runs \(1: request_rate 2.0; 2: request_rate inf"):
+        load_experiment(path)
+    second = load_experiment(path, run=2)
+    assert second.provenance["run"] == "2 of 2"
+    assert second.workload == load_experiment(MINIATURE).workload
+    path.write_text(json.dumps(runs[0]) + json.dumps(edited(runs[0], "ttfts", 3)))
+    with pytest.raises(ExperimentError, match=r"runs.json: line 1: ttfts: must be a list"):
+        load_experiment(path, run=2)
 
 
 def test_a_rate_beyond_the_floats(tmp_path: Path) -> None:

@@ -55,7 +55,12 @@ _TABULAR = ("columns", "arrivals", "workload")
 FORMATS: tuple[Format, ...] = (
     Format("pysimbind experiment", canonical.detect, canonical.read),
     Format("SGLang bench_serving", sglang.detect, sglang.read, ("arrivals", "run")),
-    Format("vllm bench serve --save-detailed", vllm_bench.detect, vllm_bench.read, ("arrivals",)),
+    Format(
+        "vllm bench serve --save-detailed",
+        vllm_bench.detect,
+        vllm_bench.read,
+        ("arrivals", "run"),
+    ),
     Format("GuideLLM report", guidellm.detect, guidellm.read, ("run",)),
     Format("AIPerf profile_export.jsonl", aiperf.detect, aiperf.read, ("drop_warmup",)),
     Format("vLLM OpenTelemetry spans", otel_spans.detect, otel_spans.read),
