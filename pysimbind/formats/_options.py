@@ -109,7 +109,7 @@ def pick_run(options: ReadOptions, where: str, described: list[str]) -> int:
         return run - 1
     told = "; ".join(f"{i + 1}: {text}" for i, text in enumerate(described))
     wanted = f"run {run} was asked for" if run is not None else "say which, as in run=1"
-    raise ExperimentError(f"{where}: holds {count} runs ({told}): {wanted}")
+    raise ExperimentError(f"{where}: holds {count} run{'s' * (count != 1)} ({told}): {wanted}")
 
 
 def _assumed(report: Mapping[str, Any]) -> str:
