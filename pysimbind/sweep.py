@@ -177,7 +177,7 @@ def sweep(
     """Simulate every point with ``replicas`` draws of the arrivals; a row each, in order.
 
     Replica k draws by ``seed + k``. ``workers``: threads (0: one a processor); the rows do not
-    depend on it. ``progress`` is called with (points done, of how many) in the caller's thread.
+    depend on it. ``progress`` is called with (runs done, of how many) in the caller's thread.
     Raises ``InputError`` for no points or less than one replica, or as its parts do.
     """
     if not points or replicas < 1 or workers < 0:
@@ -186,17 +186,16 @@ def sweep(
             f"{len(points)} points, {replicas} replicas and {workers} workers"
         )
 
-    def one(point: Point) -> SweepRow:
+    def one(item: tuple[Point, int]) -> dict[str, float]:
+        point, draw = item
         requests = reshape(workload, prompt_scale=point.prompt_scale)
-        server = config.replace(**point.settings)
-        runs = []
-        for k in range(replicas):
-            sent = at_rate(requests, point.rate_rps, seed=seed + k, burstiness=burstiness)
-            with Simulator(sent, server, params.model) as simulator:
-                runs.append(measure(sent, simulator.run(params, trace=True)))
-        return _row(point, runs)
+        sent = at_rate(requests, point.rate_rps, seed=draw, burstiness=burstiness)
+        with Simulator(sent, config.replace(**point.settings), params.model) as simulator:
+            return measure(sent, simulator.run(params, trace=True))
 
-    return in_threads(one, points, workers, progress)
+    items = list(itertools.product(points, range(seed, seed + replicas)))
+    runs = in_threads(one, items, workers, progress)
+    return [_row(point, runs[i * replicas : (i + 1) * replicas]) for i, point in enumerate(points)]
 
 
 def measure(workload: Workload, result: SimResult) -> dict[str, float]:

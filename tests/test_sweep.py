@@ -112,7 +112,7 @@ def test_the_grid_workers_and_progress() -> None:
     args = (SECOND, ones(), ServerConfig(), points)
     one = sweep(*args, replicas=2, workers=1, progress=lambda *at: told.append(at))
     assert [r.as_dict() for r in sweep(*args, replicas=2, workers=3)] == [r.as_dict() for r in one]
-    assert told == [(i, 8) for i in range(1, 9)]
+    assert told == [(i, 16) for i in range(1, 17)]
 
 
 def test_intervals() -> None:

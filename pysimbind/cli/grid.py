@@ -36,7 +36,7 @@ def read_grid(args: argparse.Namespace) -> dict[str, Sequence[Any]]:
 class Bar:
     """What is done of ``what``, as one line on a terminal; Ctrl-C is looked for at each."""
 
-    def __init__(self, ctrl_c: Interrupts, what: str = "points") -> None:
+    def __init__(self, ctrl_c: Interrupts, what: str = "runs") -> None:
         self._ctrl_c, self._what = ctrl_c, what
         self._shown = sys.stderr is not None and sys.stderr.isatty()
 
