@@ -26,6 +26,9 @@ for _field in FIELDS:
 # Above this likeness an unknown flag is taken for a misspelling, unless vLLM has a flag so named.
 _LIKENESS = 0.75
 _ALIKE = ("hash-block-size", "mamba-block-size", "max-log-len", "max-num-scheduled-tokens")
+# What ends a command in a shell, or says where its output goes.
+_SHELL = re.compile(r"\|.*|&.*|;.*|\d*[<>].*|#.*", re.DOTALL)
+_MODULE = re.compile(r"vllm\.entrypoints\.[\w.]*api_server")
 _SCALE = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_SCALE = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -64,9 +67,21 @@ def _split(args: str | Iterable[str]) -> list[str]:
     if not isinstance(args, str):
         return [str(arg) for arg in args]
     try:
-        return shlex.split(args.replace("\\\n", " "))
+        return _of_server(shlex.split(args.replace("\\\n", " ")))
     except ValueError as exc:
         raise ConfigError(f"vLLM arguments cannot be split into words: {exc}") from exc
+
+
+def _of_server(tokens: list[str]) -> list[str]:
+    """Return the server's words of a pasted shell line: no other commands, files or comments."""
+    called = (i for i, token in enumerate(tokens) if token == "serve" or _MODULE.fullmatch(token))
+    words = tokens[next(called, -1) + 1 :]
+    for i, word in enumerate(words):
+        if _SHELL.fullmatch(word):
+            return words[:i]
+        if word.endswith(";"):
+            return [*words[:i], word[:-1]]
+    return words
 
 
 def _is_value(token: str, switch: bool | None) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -10,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._parallel import Progress, in_threads
 from .config import ServerConfig
 from .errors import InputError, nearest
 from .parameters import Parameters
 from .results import Outcome, SimResult
 from .simulator import Simulator
-from .sweep import at_rate, interval, latency_statistic
+from .sweep import BROKEN, at_rate, interval, latency_statistic
 from .workload import Workload
 
 _METRICS = ("ttft", "tpot", "e2e")
@@ -52,6 +52,9 @@ class Slo:
             raise InputError(f"--slo {text!r}: the limit must be a finite number > 0")
         return cls(statistic, metric, limit_s)
 
+    def __str__(self) -> str:
+        return f"{self.statistic} {self.metric} <= {self.limit_s:g} s"
+
     def holds(self, workload: Workload, result: SimResult) -> bool:
         """Tell whether a run keeps the objective; a run with no such latency does."""
         if self.metric == "tpot":
@@ -67,12 +70,15 @@ class Capacity:
     """Requests per second: mean over the replicas, with the bounds of a 95 % t-interval.
 
     0 where the objectives hold at no rate, infinite where they hold however fast requests come
-    (the workload is too short to fill the server); then there is no interval.
+    (the workload is too short to fill the server); then there is no interval. ``broken``: of how
+    many replicas the run at the next rate up broke off by a step of negative or endless length: it
+    is the parameters that end there, not the server.
     """
 
     rate_rps: float
     low_rps: float
     high_rps: float
+    broken: int = 0
 
     def replicas_for(self, target_rps: float) -> int:
         """Return how many servers keep the objectives at ``target_rps``, by the lower bound.
@@ -97,39 +103,52 @@ def capacity(
     replicas: int = 6,
     seed: int = 0,
     rtol: float = 0.005,
+    progress: Progress | None = None,
 ) -> Capacity:
     """Return the largest rate at which all ``slos`` hold and every request finishes.
 
     Bisection for each replica's arrivals, which scale with the rate (common random numbers), to
     ``rtol`` of the rate; the interval is over the replicas. Where latency is not monotonic in the
-    rate, a bisection finds one crossing of the limit. Raises ``InputError`` without objectives.
+    rate, a bisection finds one crossing of the limit. Replicas run in threads; ``progress`` is
+    called with (replicas done, of how many). Raises ``InputError`` without objectives.
     """
     if not slos or replicas < 1 or not 0 < rtol < 1:
         raise InputError("capacity needs objectives, replicas >= 1 and 0 < rtol < 1")
 
-    def holds(draw: int, rate_rps: float) -> bool:
-        sent = at_rate(workload, rate_rps, seed=draw)
-        with Simulator(sent, config, params.model) as simulator:
-            result = simulator.run(params)
-        return result.outcome is Outcome.OK and all(slo.holds(sent, result) for slo in slos)
+    def one(draw: int) -> tuple[float, bool]:
+        broke: dict[float, bool] = {}
 
-    rates = [_largest(functools.partial(holds, seed + k), rtol) for k in range(replicas)]
+        def holds(rate_rps: float) -> bool:
+            sent = at_rate(workload, rate_rps, seed=draw)
+            with Simulator(sent, config, params.model) as simulator:
+                result = simulator.run(params)
+            broke[rate_rps] = result.outcome in BROKEN
+            return result.outcome is Outcome.OK and all(slo.holds(sent, result) for slo in slos)
+
+        good, bad = _largest(holds, rtol)
+        return good, broke.get(bad, False)
+
+    found = in_threads(one, range(seed, seed + replicas), progress=progress)
+    rates, broken = [rate for rate, _ in found], sum(broke for _, broke in found)
     if not all(map(math.isfinite, rates)):
-        return Capacity(math.inf, math.nan, math.nan)
+        return Capacity(math.inf, math.nan, math.nan, broken)
     mean, low, high = interval(rates)
-    return Capacity(mean, low if math.isnan(low) else max(low, 0.0), high)
+    return Capacity(mean, low if math.isnan(low) else max(low, 0.0), high, broken)
 
 
-def _largest(holds: Callable[[float], bool], rtol: float) -> float:
-    """Bisect on a logarithmic scale for the largest rate at which ``holds`` is true."""
+def _largest(holds: Callable[[float], bool], rtol: float) -> tuple[float, float]:
+    """Bisect on a logarithmic scale for the largest rate at which ``holds`` is true.
+
+    Returns it, and the next rate up that was tried, at which it is not.
+    """
     good, bad = 0.0, 1.0
     while holds(bad):
         good, bad = bad, 4 * bad
         if bad > _MOST_RPS:
-            return math.inf
+            return math.inf, math.inf
     while good == 0.0:
         if bad < _LEAST_RPS:
-            return 0.0
+            return 0.0, bad
         if holds(bad / 4):
             good = bad / 4
         else:
@@ -137,4 +156,4 @@ def _largest(holds: Callable[[float], bool], rtol: float) -> float:
     while bad > good * (1 + rtol):
         middle = math.sqrt(good * bad)
         good, bad = (middle, bad) if holds(middle) else (good, middle)
-    return good
+    return good, bad

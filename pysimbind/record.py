@@ -6,11 +6,11 @@ import dataclasses
 import os
 from dataclasses import dataclass
 
-from ._jsonio import read_json
-from .errors import ExperimentError, InputError
+from .errors import InputError
 from .experiment import Experiment, experiment_names, load_experiment
 from .fit import FitResult
 from .fit.saved import SCHEMA as FIT_SCHEMA
+from .formats import Source
 from .parameters import Parameters
 
 
@@ -56,7 +56,7 @@ def load_record(
 def _is_fit(record: str) -> bool:
     if record in experiment_names() or not os.path.exists(record):
         return False
-    obj = read_json(record, ExperimentError)
+    obj = Source.open(record).first
     return isinstance(obj, dict) and obj.get("schema") == FIT_SCHEMA
 
 

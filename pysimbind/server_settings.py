@@ -1,7 +1,7 @@
 """What is known of a server, and from where: its log, its command line, files beside a measurement.
 
 Each source gives a ``Known``; ``resolve`` merges them into a ``ServerConfig`` and says for each
-setting where it came from, or that vLLM's default is assumed.
+setting where it came from, or what is assumed.
 """
 
 from __future__ import annotations
@@ -40,6 +40,17 @@ _ARGUMENT = re.compile(r"'(\w+)': ([\w.+-]+)")
 _ENGINE_OPTION = re.compile(r"\b(\w+)=([\w.+-]+)")
 _BUDGET = re.compile(r"Chunked prefill is enabled with (max_num_batched_tokens)=(\d+)")
 _ASYNC = re.compile(r"Asynchronous scheduling is (enabled|disabled)")
+# vLLM's CPU platform turns asynchronous scheduling off, whatever the flags say.
+_ON_CPU = re.compile(r"LLM engine .*config: .*\bdevice_config=cpu\b")
+
+# What stands for a setting that nothing told, where it is not the default of every release.
+_UNTOLD = {
+    "num_gpu_blocks": "a pool without limit is assumed",
+    "max_model_len": "no limit is assumed",
+    "async_scheduling": "off is assumed, as until vLLM 0.11",
+    "max_num_batched_tokens": "vLLM's default on most GPUs is assumed",
+    "max_num_seqs": "vLLM's default on most GPUs is assumed",
+}
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,8 @@ def from_log(text: str, where: str) -> Known:
     settings |= _named(_BUDGET.findall(text), where)
     for state in _ASYNC.findall(text):
         settings["async_scheduling"] = state == "enabled"
+    if _ON_CPU.search(text):
+        settings["async_scheduling"] = False
     tokens = _one(where, "KV cache size", [t.replace(",", "") for t in _KV_TOKENS.findall(text)])
     blocks = _one(where, "num_gpu_blocks", [a or b for a, b in _KV_BLOCKS.findall(text)])
     if blocks is not None:
@@ -124,10 +137,11 @@ def from_log(text: str, where: str) -> Known:
 def resolve(sources: Sequence[Known]) -> tuple[ServerConfig, dict[str, Any]]:
     """Merge what is known, the last source winning, and say where each setting came from.
 
-    The report holds ``sources`` {setting: where}, ``assumed`` {setting: vLLM's default} for those
-    that nothing told, and ``vllm_version`` if known. KV blocks may follow from the pool's tokens,
-    the block size from tokens and blocks, and asynchronous scheduling from the version: on since
-    0.15, off until 0.11. Raises ``ConfigError``, naming the source, for a bad value.
+    The report holds ``sources`` {setting: where}, ``assumed`` {setting: value} for those that
+    nothing told (see ``assumption``), and ``vllm_version`` if known. KV blocks may follow from the
+    pool's tokens, the block size from tokens and blocks, and asynchronous scheduling from the
+    version: on since 0.15, off until 0.11. Raises ``ConfigError``, naming the source, for a bad
+    value.
     """
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
@@ -145,6 +159,11 @@ def resolve(sources: Sequence[Known]) -> tuple[ServerConfig, dict[str, Any]]:
         "assumed": {n: getattr(config, n) for n in SETTINGS if n not in values},
     }
     return config, report if version is None else {**report, "vllm_version": version}
+
+
+def assumption(name: str) -> str:
+    """Say in words what stands for a setting that nothing told."""
+    return _UNTOLD.get(name, "vLLM's default is assumed")
 
 
 def _check(source: Known) -> None:

@@ -11,9 +11,7 @@ import csv
 import io
 import itertools
 import math
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from ._jsonio import write_bytes, write_json
+from ._parallel import Progress, in_threads
 from ._timeline import traced
 from .arrivals import sequential_arrivals
 from .config import ServerConfig
@@ -48,6 +47,9 @@ METRICS: tuple[str, ...] = (
 )
 """What is told of each point; ``finished`` is the share of the requests that did."""
 
+BROKEN = (Outcome.NEGATIVE_STEP, Outcome.HANG, Outcome.NON_FINITE)
+"""How runs end whose parameters make no sense at that load."""
+
 _GROWTH = 1.2  # a queue that grows steadily grows by 5/3 and 7/5 from quarter to quarter
 
 
@@ -59,6 +61,14 @@ class Point:
     settings: Mapping[str, Any]
     prompt_scale: float = 1.0
 
+    @property
+    def label(self) -> str:
+        """What differs from the record besides the rate; ``""`` if nothing does."""
+        words = [f"{name} {value}" for name, value in self.settings.items()]
+        if self.prompt_scale != 1:
+            words.append(f"prompt_scale {self.prompt_scale:g}")
+        return ", ".join(words)
+
 
 @dataclass(frozen=True)
 class SweepRow:
@@ -66,6 +76,8 @@ class SweepRow:
 
     Bounds are NaN for a single replica, and all three where no run had the metric. ``saturated``:
     in most replicas the queue grew to the end of the arrivals, or requests were stuck.
+    ``outcome``: the largest of the replicas; from ``NEGATIVE_STEP`` on the parameters do not reach
+    as far as this point, and its metrics are of no use.
     """
 
     point: Point
@@ -73,6 +85,7 @@ class SweepRow:
     low: Mapping[str, float]
     high: Mapping[str, float]
     saturated: bool
+    outcome: Outcome
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row as columns; what is not known is None."""
@@ -82,7 +95,7 @@ class SweepRow:
             columns[name] = _known(self.mean[name])
             columns[f"{name}_low"] = _known(self.low[name])
             columns[f"{name}_high"] = _known(self.high[name])
-        return {**columns, "saturated": self.saturated}
+        return {**columns, "saturated": self.saturated, "outcome": self.outcome.name.lower()}
 
 
 def grid(
@@ -159,12 +172,12 @@ def sweep(
     seed: int = 0,
     burstiness: float = 1.0,
     workers: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[SweepRow]:
     """Simulate every point with ``replicas`` draws of the arrivals; a row each, in order.
 
     Replica k draws by ``seed + k``. ``workers``: threads (0: one a processor); the rows do not
-    depend on it. ``progress`` is called with (points done, of how many) in the caller's thread.
+    depend on it. ``progress`` is called with (runs done, of how many) in the caller's thread.
     Raises ``InputError`` for no points or less than one replica, or as its parts do.
     """
     if not points or replicas < 1 or workers < 0:
@@ -173,30 +186,20 @@ def sweep(
             f"{len(points)} points, {replicas} replicas and {workers} workers"
         )
 
-    def one(point: Point) -> SweepRow:
+    def one(item: tuple[Point, int]) -> dict[str, float]:
+        point, draw = item
         requests = reshape(workload, prompt_scale=point.prompt_scale)
-        server = config.replace(**point.settings)
-        runs = []
-        for k in range(replicas):
-            sent = at_rate(requests, point.rate_rps, seed=seed + k, burstiness=burstiness)
-            with Simulator(sent, server, params.model) as simulator:
-                runs.append(measure(sent, simulator.run(params, trace=True)))
-        return _row(point, runs)
+        sent = at_rate(requests, point.rate_rps, seed=draw, burstiness=burstiness)
+        with Simulator(sent, config.replace(**point.settings), params.model) as simulator:
+            return measure(sent, simulator.run(params, trace=True))
 
-    rows = []
-    pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
-    try:
-        for row in pool.map(one, points):
-            rows.append(row)
-            if progress is not None:
-                progress(len(rows), len(points))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return rows
+    items = list(itertools.product(points, range(seed, seed + replicas)))
+    runs = in_threads(one, items, workers, progress)
+    return [_row(point, runs[i * replicas : (i + 1) * replicas]) for i, point in enumerate(points)]
 
 
 def measure(workload: Workload, result: SimResult) -> dict[str, float]:
-    """Return the metrics of one traced run, and ``saturated`` as 0 or 1.
+    """Return the metrics of one traced run, ``saturated`` as 0 or 1, and the number of ``outcome``.
 
     Throughput counts from the first sending to the last completion. NaN: no request had it.
     """
@@ -212,7 +215,8 @@ def measure(workload: Workload, result: SimResult) -> dict[str, float]:
         "peak_kv_blocks": float(result.peak_kv_blocks),
         "preemptions": float(result.preemptions.sum()),
         "finished": float(done.mean()),
-        "saturated": float(_saturated(result)),
+        "saturated": float(_saturated(workload, result)),
+        "outcome": float(result.outcome),
     }
     for name, seconds in zip(LATENCIES, latencies, strict=True):
         for statistic in STATISTICS:
@@ -269,16 +273,25 @@ def check_table(path: str) -> None:
 def _row(point: Point, runs: Sequence[Mapping[str, float]]) -> SweepRow:
     found = {name: interval([run[name] for run in runs]) for name in METRICS}
     mean, low, high = ({name: each[i] for name, each in found.items()} for i in range(3))
-    return SweepRow(point, mean, low, high, float(np.mean([r["saturated"] for r in runs])) > 0.5)
+    saturated = float(np.mean([run["saturated"] for run in runs])) > 0.5
+    return SweepRow(
+        point, mean, low, high, saturated, Outcome(max(int(r["outcome"]) for r in runs))
+    )
 
 
-def _saturated(result: SimResult) -> bool:
-    """Tell whether requests got stuck, or the queue grew in each quarter of the sendings."""
+def _saturated(workload: Workload, result: SimResult) -> bool:
+    """Tell whether requests got stuck, or the queue grew in each quarter of the arrivals.
+
+    A client that limits its requests in flight is part of the queue. Of a run that broke off
+    nothing is known.
+    """
     if result.outcome is Outcome.UNFINISHED:
         return True
-    sent_s = np.sort(result.sent_s)
+    if result.outcome in BROKEN and not np.all(result.status == Status.FINISHED):
+        return False
+    come_s = np.sort(workload.arrival_s)
     scheduled_s = np.sort(result.sent_s + traced(result).queue_time_s)  # NaN goes last
-    waiting = np.arange(1, sent_s.size + 1) - np.searchsorted(scheduled_s, sent_s, side="right")
+    waiting = np.arange(1, come_s.size + 1) - np.searchsorted(scheduled_s, come_s, side="right")
     quarters = [float(part.mean()) for part in np.array_split(waiting, 4) if part.size]
     if len(quarters) < 4:
         return False

@@ -1,15 +1,19 @@
-"""Pictures of a sweep. Needs matplotlib: ``pip install 'pysimbind[plot]'``."""
+"""Pictures of a sweep and of capacities. Needs matplotlib: ``pip install 'pysimbind[plot]'``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from .capacity import Capacity, Slo
 from .plots import figure_class
-from .sweep import SweepRow
+from .sweep import BROKEN, SweepRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+AS_RECORDED = "as recorded"
+"""The label of points that change nothing but the rate."""
 
 
 def plot_sweep(rows: Sequence[SweepRow]) -> Figure:
@@ -26,11 +30,7 @@ def plot_sweep(rows: Sequence[SweepRow]) -> Figure:
             axes.plot(rates, [row.mean[name] for row in line], marker="o", label=label)
             low, high = ([getattr(r, side)[name] for r in line] for side in ("low", "high"))
             axes.fill_between(rates, low, high, alpha=0.2)
-        p99, throughput = ([r.mean[n] for r in line] for n in ("e2e_p99_s", "throughput_rps"))
-        front.plot(p99, throughput, "o", label=label)
-    best = pareto(rows)
-    steps = [[row.mean[name] for row in best] for name in ("e2e_p99_s", "throughput_rps")]
-    front.plot(*steps, drawstyle="steps-post", color="black", linewidth=1, label="Pareto front")
+    _front(front, rows, "e2e_p99_s")
     for axes, x, y in (
         (ttft, "requests/s", "p99 TTFT [s]"),
         (e2e, "requests/s", "p99 E2E [s]"),
@@ -43,22 +43,65 @@ def plot_sweep(rows: Sequence[SweepRow]) -> Figure:
     return figure
 
 
-def pareto(rows: Sequence[SweepRow]) -> list[SweepRow]:
-    """Return the rows that no other beats in both p99 E2E and throughput, by p99 E2E."""
+def plot_capacity(
+    rows: Sequence[SweepRow], found: Mapping[str, Capacity], slos: Sequence[Slo]
+) -> Figure:
+    """Draw throughput against the p99 of each latency that has an objective, and the capacities.
+
+    ``rows``: points at several rates for each setting. A picture for each latency, with the Pareto
+    front of all points in black and a p99 objective as a dashed line; the last one has the
+    capacities in ``found`` {setting: capacity} with their intervals. Raises ``MissingExtraError``
+    without matplotlib.
+    """
+    latencies = list(dict.fromkeys(slo.metric for slo in slos))
+    figure: Figure = figure_class()(figsize=(4.3 * (len(latencies) + 1), 4), layout="constrained")
+    *fronts, last = figure.subplots(1, len(latencies) + 1)
+    for axes, latency in zip(fronts, latencies, strict=True):
+        _front(axes, rows, f"{latency}_p99_s")
+        for slo in slos:
+            if (slo.metric, slo.statistic) == (latency, "p99"):
+                axes.axvline(slo.limit_s, color="grey", linestyle="--", linewidth=1, label=str(slo))
+        axes.set_xscale("log")
+        axes.set_xlabel(f"p99 {latency.upper()} [s]")
+        axes.set_ylabel("throughput [requests/s]")
+        axes.legend(frameon=False, fontsize=8)
+    for i, (label, each) in enumerate(found.items()):
+        last.plot([each.low_rps, each.high_rps], [i, i], color=f"C{i}")
+        last.plot([each.rate_rps], [i], "o", color=f"C{i}", label=label)
+    last.set_yticks(range(len(found)), list(found))
+    last.set_xlabel("capacity [requests/s]")
+    last.set_xlim(left=0)
+    for axes in (*fronts, last):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def pareto(rows: Sequence[SweepRow], latency: str = "e2e_p99_s") -> list[SweepRow]:
+    """Return the rows that no other beats in both a latency and throughput, by that latency.
+
+    Points that the parameters do not reach are left out.
+    """
     best: list[SweepRow] = []
-    ordered = sorted(rows, key=lambda r: (r.mean["e2e_p99_s"], -r.mean["throughput_rps"]))
+    ordered = sorted(rows, key=lambda r: (r.mean[latency], -r.mean["throughput_rps"]))
     for row in ordered:
-        known = row.mean["e2e_p99_s"] == row.mean["e2e_p99_s"]  # not NaN
+        known = row.mean[latency] == row.mean[latency] and row.outcome not in BROKEN  # not NaN
         if known and (not best or row.mean["throughput_rps"] > best[-1].mean["throughput_rps"]):
             best.append(row)
     return best
 
 
+def _front(axes: Any, rows: Sequence[SweepRow], latency: str) -> None:
+    """Draw the points of each setting and the Pareto front of all."""
+    for label, line in _lines(rows).items():
+        p99, throughput = ([r.mean[n] for r in line] for n in (latency, "throughput_rps"))
+        axes.plot(p99, throughput, "o", label=label)
+    best = pareto(rows, latency)
+    steps = [[row.mean[name] for row in best] for name in (latency, "throughput_rps")]
+    axes.plot(*steps, drawstyle="steps-post", color="black", linewidth=1, label="Pareto front")
+
+
 def _lines(rows: Sequence[SweepRow]) -> dict[str, list[SweepRow]]:
     lines: dict[str, list[SweepRow]] = {}
     for row in sorted(rows, key=lambda row: row.point.rate_rps):
-        words = [f"{name} {value}" for name, value in row.point.settings.items()]
-        if row.point.prompt_scale != 1:
-            words.append(f"prompts x {row.point.prompt_scale:g}")
-        lines.setdefault(", ".join(words) or "as recorded", []).append(row)
+        lines.setdefault(row.point.label or AS_RECORDED, []).append(row)
     return lines

@@ -67,14 +67,18 @@ def test_help_lists_the_commands() -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "a command is needed: simulate, fit, sweep, capacity, export, convert, experiments"),
+        (
+            [],
+            "a command is needed: simulate, fit, sweep, capacity, export, convert, collect, "
+            "experiments",
+        ),
         (["--"], "see python -m pysimbind --help"),
         (["--version"], "unrecognized arguments: --version"),
         (["simulte"], "unknown command 'simulte'; did you mean 'simulate'?"),
         (
             ["qqq"],
             "unknown command 'qqq' (commands: simulate, fit, sweep, capacity, export, convert, "
-            "experiments)",
+            "collect, experiments)",
         ),
         (["experiments", "exp1"], "unrecognized arguments: exp1 (see python -m pysimbind exper"),
         (

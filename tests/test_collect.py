@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pysimbind.cli import main as pysimbind
 from pysimbind.collect.cli import main
 from pysimbind.collect.observed import growth, observe, read_version
 from pysimbind.collect.process import Process
 from pysimbind.config import ServerConfig
 from pysimbind.experiment import load_experiment
+from pysimbind.server_settings import Known, resolve
 
 ROOT = Path(__file__).parents[1]
 STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'stand_in' / 'vllm.py'}"
@@ -115,11 +117,13 @@ def test_runs_become_experiments(bench: Bench, capsys: pytest.CaptureFixture[str
         "prefix_cache_hits": 0,
         "prompt_tokens": 80,
     }
-    assert told["vllm_version"] == "0.32.0"
-    assert told["config"]["max_num_seqs"] == "flag"
-    assert told["config"]["num_gpu_blocks"] == "/metrics"
-    assert told["config"]["max_num_batched_tokens"] == "log"
-    assert told["config"]["watermark"].startswith("assumed")
+    assert told["server"]["vllm_version"] == "0.32.0"
+    assert told["server"]["sources"]["max_num_seqs"] == "flags"
+    assert told["server"]["sources"]["num_gpu_blocks"] == "metrics"
+    assert told["server"]["sources"]["max_num_batched_tokens"] == "server.log"
+    assert "watermark=0.0" in told["config"]
+    assert told["server"]["assumed"]["watermark"] == 0.0
+    assert told["server_use"] == "started for this run alone"
     printed = capsys.readouterr()
     row = printed.out.splitlines()[1].split()
     assert row == ["b/rate-4-run-1", "done", "10", "0", "14.5", "29.5", "256", "5"]
@@ -155,8 +159,30 @@ def test_a_server_that_runs_already_is_left_running(bench: Bench) -> None:
     assert experiment.config.block_size == 16  # what it says, not what the file says
     assert experiment.config.num_gpu_blocks == 512
     assert experiment.config.async_scheduling is True  # 0.32's default: there is no log
-    assert "ran before" in experiment.provenance["server"]
+    assert "ran before" in experiment.provenance["server_use"]
     assert "server.log" not in os.listdir(bench.out / "b/rate-4-run-1")
+
+
+def test_what_was_collected_is_converted_with_its_sources(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The provenance is that of docs/formats.md, so other settings can be given on top."""
+    assert bench.run(rates=[4]) == 0
+    path, out = str(bench.out / "b/rate-4-run-1/experiment.json.gz"), str(tmp_path / "c.json")
+    capsys.readouterr()
+    assert pysimbind(["convert", path, out, "--set", "max_num_seqs=8"]) == 0
+    said = capsys.readouterr().out
+    assert "max_num_seqs = 8 (settings)\n" in said
+    assert "num_gpu_blocks = 256 (metrics)\n" in said
+    assert "vLLM 0.32.0\n" in said
+    told, before = load_experiment(out).provenance, load_experiment(path).provenance
+    assert told["counters"] == before["counters"]
+    assert told["server"]["sources"] == before["server"]["sources"] | {"max_num_seqs": "settings"}
+
+
+def test_collect_is_a_command_too(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pysimbind(["collect", *bench.argv("--dry-run", rates=[4])]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
 
 
 # --- repeats -------------------------------------------------------------------------------------
@@ -344,38 +370,60 @@ INFO [kv_cache_utils.py:2327] GPU KV cache size: 451,232 tokens, Maximum concurr
 """
 
 
+def observed(
+    log: str | None, version: str | None, **flags: Any
+) -> tuple[ServerConfig, dict[str, Any]]:
+    known, problem = observe(Known("flags", flags), log, None, version)
+    assert problem == ""
+    return resolve(known)
+
+
 def test_the_log_tells_settings() -> None:
     """Lines of vLLM 0.32; the size is the example of ``with_kv_cache_tokens``."""
     log = LOG.format(device="cuda", more="INFO [vllm.py:754] Asynchronous scheduling is enabled.")
-    seen = observe(ServerConfig(max_num_seqs=9), frozenset(["max_num_seqs"]), log, None, "0.32.0")
-    assert seen.config == ServerConfig(
+    config, report = observed(log, "0.32.0", max_num_seqs=9)
+    assert config == ServerConfig(
         max_num_seqs=9,
         num_gpu_blocks=28_202,
         max_model_len=2048,
         enable_prefix_caching=False,
         async_scheduling=True,
     )
-    assert seen.sources["num_gpu_blocks"] == seen.sources["async_scheduling"] == "log"
-    on_cpu = observe(ServerConfig(), frozenset(), LOG.format(device="cpu", more=""), None, "0.32")
-    assert on_cpu.config.async_scheduling is False
+    assert report["sources"]["num_gpu_blocks"] == "server.log: 451232 tokens in blocks of 16"
+    assert report["sources"]["async_scheduling"] == "server.log"
+    assert report["vllm_version"] == "0.32.0"
+    on_cpu, _ = observed(LOG.format(device="cpu", more=""), "0.32")
+    assert on_cpu.async_scheduling is False
+
+
+def test_a_log_that_cannot_be_read_costs_no_measurement() -> None:
+    two = LOG.format(device="cuda", more="INFO GPU KV cache size: 16,000 tokens")
+    known, problem = observe(Known("flags"), two, None, "0.32.0")
+    assert problem == (
+        "server.log: KV cache size has several values (16000, 451232): more than one engine; give "
+        "the log of one"
+    )
+    assert resolve(known)[1]["assumed"]["num_gpu_blocks"] is None
 
 
 @pytest.mark.parametrize(
-    ("version", "given", "semantics", "asynchronous"),
+    ("version", "flags", "semantics", "asynchronous", "known"),
     [
-        ("0.9.1", (), "vllm-v1-0.9.1", False),
-        ("0.11.0", (), "vllm-v1", False),
-        ("0.15.0rc1", (), "vllm-v1", True),
-        ("0.32.0+cpu", ("async_scheduling",), "vllm-v1", False),
-        ("dev", (), "vllm-v1", False),
-        (None, (), "vllm-v1", False),
+        ("0.9.1", {}, "vllm-v1-0.9.1", False, True),
+        ("0.11.0", {}, "vllm-v1", False, True),
+        ("0.13.0", {}, "vllm-v1", False, False),
+        ("0.15.0rc1", {}, "vllm-v1", True, True),
+        ("0.32.0+cpu", {"async_scheduling": False}, "vllm-v1", False, True),
+        ("dev", {}, "vllm-v1", False, False),
+        (None, {}, "vllm-v1", False, False),
     ],
 )
 def test_the_release_tells_the_rest(
-    version: str | None, given: tuple[str, ...], semantics: str, asynchronous: bool
+    version: str | None, flags: dict[str, Any], semantics: str, asynchronous: bool, known: bool
 ) -> None:
-    config = observe(ServerConfig(), frozenset(given), None, None, version).config
+    config, report = observed(None, version, **flags)
     assert (config.semantics, config.async_scheduling) == (semantics, asynchronous)
+    assert ("async_scheduling" in report["sources"]) == known
 
 
 def test_counters_of_all_engines_and_old_names() -> None:

@@ -238,6 +238,20 @@ def test_vllm_args(args: str, fields: dict[str, object]) -> None:
     assert ServerConfig.from_vllm_args(words) == ServerConfig.from_vllm_args(args)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "vllm serve M --max-num-seqs 8 --enforce-eager 2>&1 | tee log --max-num-seqs 9",
+        "CUDA_VISIBLE_DEVICES=0 nohup vllm serve M --max-num-seqs 8 > server.log &",
+        "source v/bin/activate && vllm serve M --max-num-seqs 8; echo ended",
+        "python -m vllm.entrypoints.openai.api_server --model M --max-num-seqs 8 # --block-size 1",
+        "docker run --gpus all -p 80:80 vllm/vllm-openai:v0.9.1 --model M --max-num-seqs 8",
+    ],
+)
+def test_a_line_copied_from_a_shell(line: str) -> None:
+    assert ServerConfig.from_vllm_args(line) == ServerConfig(max_num_seqs=8)
+
+
 def test_keywords_win_over_flags() -> None:
     config = ServerConfig.from_vllm_args("--max-num-seqs 8 --block-size 32", max_num_seqs=9)
     assert config == ServerConfig(max_num_seqs=9, block_size=32)

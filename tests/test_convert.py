@@ -36,7 +36,7 @@ def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) 
     assert "failed: 1 requests failed: latencies not measured" in said
     assert "max_num_seqs = 3 (server_args)\n" in said
     assert "block_size = 32 (settings)\n" in said
-    assert "num_gpu_blocks = None (not told: vLLM's default is assumed)\n" in said
+    assert "num_gpu_blocks = None (not told: a pool without limit is assumed)\n" in said
     assert said.endswith(f"saved: {out}\n")
 
 
@@ -64,7 +64,8 @@ def test_converting_again_keeps_what_was_known(tmp_path: Path) -> None:
         (["{in}", "{tmp}/none/out.json"], "out.json: cannot be written: No such file"),
         (["{tmp}/none.csv", "{tmp}/out.json"], "none.csv: cannot be read: No such file"),
         (["{in}"], "the following arguments are required: OUT"),
-        (["{in}", "{tmp}/out.json", "--run", "2"], "run has no effect on files of this format"),
+        (["{in}", "{tmp}/out.json", "--run", "2"], "holds 1 run (1: request_rate 4.0): run 2 was"),
+        (["exp1_30rr", "{tmp}/out.json", "--run", "1"], "run has no effect on files of this"),
         (["{in}", "{tmp}/out.json", "--set", "seqs=3"], "--set: unknown server setting 'seqs'"),
         (["{in}", "{tmp}/out.json", "--server-log", "{in}"], "not the log of a vLLM server's"),
         (["{in}", "{tmp}/out.json", "--server-args=--max-num-seq 3"], "did you mean '--max-num-s"),

@@ -293,7 +293,7 @@ def test_missing_file(path: str | Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "line 1, column 1: not valid JSON"),
+        (b"", "bad.json: the file is empty"),
         (b'{"a": 1,\n "b": }', "line 2, column 7: not valid JSON"),
         (b'{"a": 1}\n{"a": 2}', "line 2, column 1: .*more than one JSON document"),
         (b"\xff\xfe{", "not a text file in UTF-8"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -100,6 +101,30 @@ def test_capacity_and_export_print(tmp_path: Path, capsys: pytest.CaptureFixture
     capsys.readouterr()
     assert main(["export", "exp1_30rr", *explicit]) == 0
     assert Parameters.from_mapping(json.loads(capsys.readouterr().out)["params"]) == LINEAR
+
+
+def test_coefficients_may_begin_with_a_minus(capsys: pytest.CaptureFixture[str]) -> None:
+    coeffs = ["-1e-05", *["0"] * 13, ".01"]
+    explicit = ["--regression-coeffs", ",".join(coeffs), "--overheads", "0,0,0,0"]
+    assert main(["export", "exp1_30rr", *explicit, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["params"]["sum_decode_tokens"] == -1e-05
+    for command in (["sweep", "--rates", "500"], ["capacity", "--slo", "p99 ttft <= 1e9"]):
+        falling = ",".join(["-1e-02", *["0"] * 13, ".01"])  # 1 decoding request: no time at all
+        options = ["--regression-coeffs", falling, "--overheads", "0,0,0,0", "--replicas", "1"]
+        assert main([command[0], "exp1_30rr", *command[1:], *options]) == 0
+        assert re.search("do not reach as far|parameters that end there", capsys.readouterr().out)
+
+
+def test_capacity_draws_its_front(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "front.png"
+    args = ["capacity", "exp1_30rr", "--replicas", "1", "--max-num-seqs", "8", "16"]
+    assert main([*args, "--slo", "p99 ttft <= 0.2", "--plot", str(picture)]) == 0
+    assert capsys.readouterr().out.endswith(f"saved: {picture}\n")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main([*args, "--slo", "p99 ttft <= 1us", "--plot", str(picture)]) == 2
+    assert main([*args, "--slo", "p99 ttft <= 1e-9", "--plot", str(picture)]) == 2
+    assert "no setting has a capacity above 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

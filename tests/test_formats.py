@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -348,7 +349,7 @@ def test_options_without_effect_are_refused() -> None:
         load_experiment(MINIATURE, arrivals="seed=1")
     with pytest.raises(ExperimentError, match="columns has no effect on files of this format"):
         load_experiment(MINIATURE, columns="ttft=x")
-    with pytest.raises(ExperimentError, match=r"run has no effect .* for: SGLang bench_serving, G"):
+    with pytest.raises(ExperimentError, match=r"run has no effect .* for: SGLang bench_serving, v"):
         load_experiment("exp1_30rr", run=1)
     with pytest.raises(ExperimentError, match="server_args was given, but config replaces all"):
         load_experiment(MINIATURE, ServerConfig(), server_args="--max-num-seqs 3")
@@ -402,6 +403,58 @@ def test_one_format_claims_a_file(tmp_path: Path) -> None:
     ):
         source = Source(text.encode(), "file.json")
         assert [each.name for each in FORMATS if each.detect(source)] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("e.json", b"", "e.json: the file is empty"),
+        ("e.csv", b" \n", "e.csv: the file is empty"),
+        ("t.csv", b"arrival_s,ttft_s\n", "CSV: column names in the first line, commas between"),
+        (
+            "t.csv",
+            b"arrival_s;ttft_s\n0;1\n",
+            "CSV: column names in the first line, commas between",
+        ),
+    ],
+)
+def test_files_with_nothing_to_read(tmp_path: Path, name: str, data: bytes, message: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(ExperimentError, match=re.escape(message)):
+        load_experiment(path)
+
+
+def test_vllm_bench_keeps_what_json_can_hold(tmp_path: Path) -> None:
+    experiment = load(tmp_path, miniature() | {"request_rate": math.inf, "date": [math.nan]})
+    assert experiment.provenance["request_rate"] == "inf"
+    assert "date" not in experiment.provenance
+    experiment.save(tmp_path / "saved.json")
+    assert load_experiment(tmp_path / "saved.json") == experiment
+
+
+def test_vllm_bench_appended_results(tmp_path: Path) -> None:
+    """As ``--append-result`` writes them: one object after the other."""
+    path = tmp_path / "runs.json"
+    runs = [miniature() | {"request_rate": 2.0}, miniature() | {"request_rate": "inf"}]
+    path.write_text("\n".join(map(json.dumps, runs)))
+    with pytest.raises(ExperimentError, match=r"2 runs \(1: request_rate 2.0; 2: request_rate inf"):
+        load_experiment(path)
+    second = load_experiment(path, run=2)
+    assert second.provenance["run"] == "2 of 2"
+    assert second.workload == load_experiment(MINIATURE).workload
+    path.write_text(json.dumps(runs[0]) + json.dumps(edited(runs[0], "ttfts", 3)))
+    with pytest.raises(ExperimentError, match=r"runs.json: line 1: ttfts: must be a list"):
+        load_experiment(path, run=2)
+
+
+def test_a_rate_beyond_the_floats(tmp_path: Path) -> None:
+    old = miniature() | {"request_rate": 10**400}
+    del old["start_times"]
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(old))
+    with pytest.raises(ExperimentError, match="rate must be a number"):
+        load_experiment(path, arrivals="seed=1")
 
 
 ODD = [b"", b"\0\1", b"null", b"3", b'"text"', b"[]", b"{}", b"[{]", b'{"ttfts": []}', b"\xff\xfe"]

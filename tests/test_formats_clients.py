@@ -218,6 +218,10 @@ def test_aiperf_errors(tmp_path: Path) -> None:
     path = written(tmp_path, "p.jsonl", aiperf_record(1), bad)
     with pytest.raises(ExperimentError, match=r"line 2: metrics: no output token count"):
         load_experiment(path)
+    bad["metrics"]["output_sequence_length"] = {"value": 1e300, "unit": "tokens"}
+    path = written(tmp_path, "p.jsonl", aiperf_record(1), bad)
+    with pytest.raises(ExperimentError, match=r"line 2: metrics: no output token count"):
+        load_experiment(path)
 
 
 def printed(ttft: Any, e2e: Any, tpot: Any = ()) -> list[str]:
@@ -241,6 +245,26 @@ def test_printed_lists_of_the_original_experiment(tmp_path: Path) -> None:
     expected = sequential_arrivals(100, 30, seed=42)
     assert drawn.workload.arrival_s.tolist() == expected.tolist()
     assert drawn.workload.output_tokens.tolist() == original.workload.output_tokens.tolist()
+
+
+def test_printed_lists_beside_the_tokenised_workload(tmp_path: Path) -> None:
+    """The pair that the original experiment left: its output, and conversations of token ids."""
+    said = [{"from": "human", "value": [5, 6, 7]}, {"from": "gpt", "value": [8, 9]}]
+    entries = [
+        {"id": "a", "conversations": said, "arrivalDelta": 0},
+        {"id": "b", "conversations": said, "arrivalDelta": 250_000},
+    ]
+    workload = written(tmp_path, "tokens.json", json.dumps(entries))
+    path = written(tmp_path, "out.txt", *printed([0.5, 0.25], [1.0, 2.0]))
+    experiment = load_experiment(path, workload=workload)
+    assert experiment.workload.arrival_s.tolist() == [0, 0.25]
+    assert experiment.workload.input_tokens.tolist() == [3, 3]
+    assert experiment.workload.output_tokens.tolist() == [2, 2]
+    assert experiment.workload.prompt_ids is not None
+    assert experiment.e2e.tolist() == [1, 2]
+    short = written(tmp_path, "short.json", json.dumps(entries[:1]))
+    with pytest.raises(ExperimentError, match=r"measured 2 requests, but the workload .*has 1"):
+        load_experiment(path, workload=short)
 
 
 def read_printed(folder: Path, *lines: str, **options: Any) -> Experiment:

@@ -79,7 +79,12 @@ def test_tracev2_without_its_header(tmp_path: Path) -> None:
         (TRACE, HEADER.replace("3", "4"), r"t.yaml: trace_version: is 4, expected one of \(2, 3\)"),
         (TRACE, HEADER.replace("us", "ms"), "t.yaml: time_unit: is 'ms'"),
         (TRACE, HEADER.replace(": 1", ": x"), "t.yaml: warm_up_requests: must be an integer"),
-        (TRACE, "trace_version: [", "t.yaml: not valid YAML"),
+        (TRACE, "trace_version: [", "t.yaml: line 1, column 17: not valid YAML"),
+        (
+            TRACE,
+            HEADER + "mode: real\n",
+            "t.yaml: line 8, column 1: not valid YAML: the key 'mode'",
+        ),
         (TRACE.replace("1000005", "x"), HEADER, "t.csv: line 3: arrival_time_us: must be a finite"),
         (TRACE.replace("100,2,97", "1.5,2,97"), HEADER, "line 4: input_tokens: must be an integer"),
         (TRACE + "5,a\n", HEADER, "t.csv: line 6: has 2 fields for 13 columns"),

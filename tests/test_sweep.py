@@ -17,6 +17,7 @@ from pysimbind.config import ServerConfig
 from pysimbind.errors import InputError, OutputError, WorkloadError
 from pysimbind.experiment import load_experiment
 from pysimbind.parameters import NAMES, Parameters
+from pysimbind.results import Outcome
 from pysimbind.simulator import Simulator
 from pysimbind.sweep import (
     METRICS,
@@ -28,7 +29,7 @@ from pysimbind.sweep import (
     reshape,
     sweep,
 )
-from pysimbind.sweep_plots import pareto, plot_sweep
+from pysimbind.sweep_plots import pareto, plot_capacity, plot_sweep
 from pysimbind.workload import Workload
 
 SECOND = Parameters.from_mapping(dict.fromkeys(NAMES, 0.0) | {"intercept": 1.0})
@@ -79,6 +80,30 @@ def test_the_flag_tells_a_queue_that_grows() -> None:
     assert rows[1].mean["throughput_rps"] == pytest.approx(1.0, rel=0.02)  # one a second
 
 
+def test_the_flag_counts_those_that_the_client_holds_back() -> None:
+    """A client of two in flight: of five a second the server does one, and has no queue itself."""
+    held = ones(200).with_max_concurrency(2)
+    rows = sweep(SECOND, held, ServerConfig(), grid([0.3, 5.0]), replicas=3)
+    assert [row.saturated for row in rows] == [False, True]
+    assert rows[1].mean["queue_mean_s"] < 1.0
+
+
+def test_a_run_that_breaks_off_says_so() -> None:
+    """With five decoding requests a step would take 1 - 0.25 * 5 < 0 seconds."""
+    falling = Parameters.from_mapping(SECOND.as_dict() | {"sum_decode_tokens": -0.25})
+    workload = Workload(np.zeros(40), np.full(40, 10), np.full(40, 10))
+    rows = sweep(falling, workload, ServerConfig(), grid([0.01, 5.0]), replicas=2)
+    assert [row.outcome for row in rows] == [Outcome.OK, Outcome.NEGATIVE_STEP]
+    assert [row.as_dict()["outcome"] for row in rows] == ["ok", "negative_step"]
+    assert rows[1].mean["finished"] < 1
+    assert not rows[1].saturated
+    assert [row.point.rate_rps for row in pareto(rows)] == [0.01]
+    slo = [Slo.parse("p99 e2e <= 1e6")]
+    found = capacity(falling, workload, ServerConfig(), slo, replicas=2)
+    assert 0.01 < found.rate_rps < 5.0
+    assert found.broken == 2
+
+
 def test_the_grid_workers_and_progress() -> None:
     points = grid([1.0, 2.0], {"max_num_seqs": [1, 4]}, [1.0, 3.0])
     assert len(points) == 8
@@ -87,7 +112,7 @@ def test_the_grid_workers_and_progress() -> None:
     args = (SECOND, ones(), ServerConfig(), points)
     one = sweep(*args, replicas=2, workers=1, progress=lambda *at: told.append(at))
     assert [r.as_dict() for r in sweep(*args, replicas=2, workers=3)] == [r.as_dict() for r in one]
-    assert told == [(i, 8) for i in range(1, 9)]
+    assert told == [(i, 16) for i in range(1, 17)]
 
 
 def test_intervals() -> None:
@@ -132,8 +157,21 @@ def test_the_front_and_its_picture() -> None:
             and other.mean["throughput_rps"] > row.mean["throughput_rps"]
             for other in rows
         )
-    drawn = plot_sweep(rows).axes[2].get_lines()[-1]
-    assert list(drawn.get_ydata()) == [row.mean["throughput_rps"] for row in front]
+    slos = [Slo.parse("p99 e2e <= 3"), Slo.parse("mean ttft <= 1")]
+    found = {"max_num_seqs 1": Capacity(0.5, 0.4, 0.6), "max_num_seqs 8": Capacity(9.0, 8.0, 10.0)}
+    e2e, ttft, last = plot_capacity(rows, found, slos).axes
+    for axes in (plot_sweep(rows).axes[2], e2e):
+        (drawn,) = (line for line in axes.get_lines() if line.get_label() == "Pareto front")
+        assert list(drawn.get_ydata()) == [row.mean["throughput_rps"] for row in front]
+        assert list(drawn.get_xdata()) == [row.mean["e2e_p99_s"] for row in front]
+    assert [line.get_label() for line in e2e.get_lines()][-1] == "p99 e2e <= 3 s"
+    assert ttft.get_lines()[-1].get_label() == "Pareto front"  # a mean is no line at a p99
+    assert [list(line.get_xdata()) for line in last.get_lines()] == [
+        [0.4, 0.6],
+        [0.5],
+        [8, 10],
+        [9],
+    ]
 
 
 def test_capacity_is_where_the_objective_begins_to_fail() -> None:
@@ -148,8 +186,13 @@ def test_capacity_is_where_the_objective_begins_to_fail() -> None:
     assert holds(found.rate_rps)
     assert not holds(1.01 * found.rate_rps)
     assert 0.3 < found.rate_rps < 1.0  # one a second at most
-    several = capacity(SECOND, ones(200), ONE_BY_ONE, [slo], replicas=4)
+    assert found.broken == 0
+    told: list[tuple[int, int]] = []
+    several = capacity(
+        SECOND, ones(200), ONE_BY_ONE, [slo], replicas=4, progress=lambda *at: told.append(at)
+    )
     assert 0 < several.low_rps < several.rate_rps < several.high_rps
+    assert told == [(i, 4) for i in range(1, 5)]
 
 
 def test_capacities_that_are_none() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from .._cli import Command, Parser, guarded
+from ..collect.cli import COMMAND as COLLECT
 from ..errors import InputError, nearest
 from ..fit.cli import COMMAND as FIT
 from .capacity import COMMAND as CAPACITY
@@ -20,7 +21,10 @@ from .validate import COMMAND as VALIDATE
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         command.name: command
-        for command in (SIMULATE, FIT, VALIDATE, SWEEP, CAPACITY, EXPORT, CONVERT, EXPERIMENTS)
+        for command in (
+            *(SIMULATE, FIT, VALIDATE, SWEEP, CAPACITY, EXPORT),
+            *(CONVERT, COLLECT, EXPERIMENTS),
+        )
     }
 )
 """The commands by name."""

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Iterator, Mapping, Sequence
 
-from .._cli import EXIT_OK, Command, interrupts, print_report
+from .. import plots
+from .._cli import EXIT_OK, Command, Interrupts, check_outputs, interrupts, print_report
 from .._text import table
 from ..capacity import Capacity, Slo, capacity
 from ..errors import InputError
-from ..sweep import grid, reshape
-from .grid import Bar, add_grid, named, read_grid
+from ..record import Record
+from ..sweep import Point, SweepRow, grid, reshape, sweep
+from ..sweep_plots import AS_RECORDED, plot_capacity
+from .grid import Bar, add_grid, read_grid
 from .record import add_record, make_record
+
+_SHARES = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25)  # of a setting's capacity, for --plot
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +32,11 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="'p99 ttft <= 0.5' (repeat for more): mean or pN; ttft, tpot or e2e; seconds or ms",
     )
     add("--target-rate", type=float, metavar="R", help="tell the servers needed for R requests/s")
+    add(
+        "--plot",
+        metavar="FILE",
+        help="draw throughput against p99 with the Pareto front: .png, .svg or .pdf",
+    )
     add_grid(parser)
 
 
@@ -34,32 +45,85 @@ def _run(args: argparse.Namespace) -> int:
     target = args.target_rate
     if target is not None and not 0 < target < math.inf:
         raise InputError(f"--target-rate must be a finite number > 0, got {target}")
+    check_outputs([args.plot], [args.record, args.experiment, args.params])
+    if args.plot is not None:
+        plots.check_format(args.plot)
+        plots.require_matplotlib()
     record = make_record(args)
-    config = record.experiment.config
     points = grid([1.0], read_grid(args), args.prompt_scale)
-    rows = [["setting", "capacity [requests/s]", "95 % interval", "servers"]]
     with interrupts() as ctrl_c:
-        bar = Bar(ctrl_c)
-        for done, point in enumerate(points, 1):
-            workload = reshape(
-                record.experiment.workload,
-                num_requests=args.num_requests,
-                prompt_scale=point.prompt_scale,
-            )
-            server = config.replace(**point.settings)
-            found = capacity(
-                record.params, workload, server, slos, replicas=args.replicas, seed=args.seed
-            )
-            bar(done, len(points))
-            setting = named({**point.settings, "prompt_scale": point.prompt_scale})
-            rows.append(
-                [setting, f"{found.rate_rps:.4g}", _interval(found), _servers(found, target)]
-            )
-    experiment = record.experiment
-    head = f"{experiment.name}, {config.semantics}, parameters: {record.source}; {args.slo}"
-    caveat = [f"caveat: {experiment.caveat}"] if experiment.caveat else []
-    print_report("\n".join([head, table(rows, left=(0,)), *caveat]))
+        found = {p.label or AS_RECORDED: _found(args, record, p, slos, ctrl_c) for p in points}
+        rows = _curves(args, record, points, found, ctrl_c) if args.plot is not None else []
+    if args.plot is not None:
+        plots.save_plot(plot_capacity(rows, found, slos), args.plot)
+    saved = [f"saved: {args.plot}"] if args.plot is not None else []
+    print_report("\n".join([*_report(record, slos, found, target), *saved]))
     return EXIT_OK
+
+
+def _found(
+    args: argparse.Namespace, record: Record, point: Point, slos: Sequence[Slo], ctrl_c: Interrupts
+) -> Capacity:
+    experiment = record.experiment
+    workload = reshape(
+        experiment.workload, num_requests=args.num_requests, prompt_scale=point.prompt_scale
+    )
+    return capacity(
+        record.params,
+        workload,
+        experiment.config.replace(**point.settings),
+        slos,
+        replicas=args.replicas,
+        seed=args.seed,
+        progress=Bar(ctrl_c, f"draws, {point.label or AS_RECORDED}"),
+    )
+
+
+def _curves(
+    args: argparse.Namespace,
+    record: Record,
+    settings: Sequence[Point],
+    found: Mapping[str, Capacity],
+    ctrl_c: Interrupts,
+) -> list[SweepRow]:
+    """Simulate each setting at rates around its capacity."""
+    points = []
+    for setting in settings:
+        rate = found[setting.label or AS_RECORDED].rate_rps
+        if 0 < rate < math.inf:
+            points += [Point(x * rate, setting.settings, setting.prompt_scale) for x in _SHARES]
+    if not points:
+        raise InputError("--plot: no setting has a capacity above 0 and below infinity to draw")
+    experiment = record.experiment
+    return sweep(
+        record.params,
+        reshape(experiment.workload, num_requests=args.num_requests),
+        experiment.config,
+        points,
+        replicas=args.replicas,
+        seed=args.seed,
+        progress=Bar(ctrl_c),
+    )
+
+
+def _report(
+    record: Record, slos: Sequence[Slo], found: Mapping[str, Capacity], target: float | None
+) -> Iterator[str]:
+    experiment = record.experiment
+    yield f"{experiment.name}, {experiment.config.semantics}, parameters: {record.source}"
+    yield f"objectives: {'; '.join(map(str, slos))}"
+    rows = [["setting", "capacity [requests/s]", "95 % interval", "servers"]]
+    for label, each in found.items():
+        rows.append([label, f"{each.rate_rps:.4g}", _interval(each), _servers(each, target)])
+    yield table(rows, left=(0,))
+    for label, each in found.items():
+        if each.broken:
+            yield (
+                f"{label}: in {each.broken} draws it is the parameters that end there (a step of "
+                "negative or endless length at the next rate up), not the server"
+            )
+    if experiment.caveat:
+        yield f"caveat: {experiment.caveat}"
 
 
 def _interval(found: Capacity) -> str:

@@ -24,6 +24,7 @@ from .._cli import (
 from ..errors import OutputError
 from ..experiment import Experiment
 from ..formats import FORMATS
+from ..server_settings import assumption
 
 _ENDINGS = (".json", ".json.gz")
 _NOTES = ("run", "arrivals", "workload", "warmup", "failed", "unsent", "prefixes", "header")
@@ -77,7 +78,7 @@ def _server(experiment: Experiment, report: dict[str, Any]) -> Iterator[str]:
     for name, where in report.get("sources", {}).items():
         yield f"{name} = {values[name]} ({where})"
     for name in report.get("assumed", {}):
-        yield f"{name} = {values[name]} (not told: vLLM's default is assumed)"
+        yield f"{name} = {values[name]} (not told: {assumption(name)})"
 
 
 COMMAND = Command("convert", "convert a measurement file", _configure, _run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from .._cli import Interrupts
@@ -34,10 +34,10 @@ def read_grid(args: argparse.Namespace) -> dict[str, Sequence[Any]]:
 
 
 class Bar:
-    """Points done, as one line on a terminal; Ctrl-C is looked for at each."""
+    """What is done of ``what``, as one line on a terminal; Ctrl-C is looked for at each."""
 
-    def __init__(self, ctrl_c: Interrupts) -> None:
-        self._ctrl_c = ctrl_c
+    def __init__(self, ctrl_c: Interrupts, what: str = "runs") -> None:
+        self._ctrl_c, self._what = ctrl_c, what
         self._shown = sys.stderr is not None and sys.stderr.isatty()
 
     def __call__(self, done: int, total: int) -> None:
@@ -47,14 +47,9 @@ class Bar:
             end = "\n" if done == total else ""
             with contextlib.suppress(OSError):
                 print(
-                    f"\r[{'#' * filled}{'.' * (_BAR - filled)}] {done}/{total} points",
+                    f"\r[{'#' * filled}{'.' * (_BAR - filled)}] {done}/{total} {self._what}",
                     end=end,
                     file=sys.stderr,
                     flush=True,
                 )
         self._ctrl_c.check()
-
-
-def named(settings: Mapping[str, Any]) -> str:
-    """Return the settings as words."""
-    return ", ".join(f"{name} {value}" for name, value in settings.items())

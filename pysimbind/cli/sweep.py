@@ -10,9 +10,9 @@ from .. import plots
 from .._cli import EXIT_FAILED, EXIT_OK, Command, check_outputs, interrupts, print_report
 from .._text import table
 from ..record import Record
-from ..sweep import SweepRow, check_table, grid, reshape, save_rows, sweep
+from ..sweep import BROKEN, SweepRow, check_table, grid, reshape, save_rows, sweep
 from ..sweep_plots import plot_sweep
-from .grid import Bar, add_grid, named, read_grid
+from .grid import Bar, add_grid, read_grid
 from .record import add_record, make_record
 
 _SHOWN = (
@@ -88,14 +88,17 @@ def _save(args: argparse.Namespace, record: Record, rows: Sequence[SweepRow]) ->
 def _report(record: Record, rows: Sequence[SweepRow], replicas: int) -> str:
     lines = [["rate_rps", *_SHOWN, "", ""]]
     for row in rows:
-        scale = row.point.prompt_scale
-        setting = {**row.point.settings, **({} if scale == 1 else {"prompt_scale": scale})}
         values = [_shown(row.mean[name]) for name in _SHOWN]
-        lines.append([f"{row.point.rate_rps:g}", *values, _mark(row), named(setting)])
+        lines.append([f"{row.point.rate_rps:g}", *values, _mark(row), row.point.label])
     experiment = record.experiment
     head = f"{experiment.name}, {experiment.config.semantics}, parameters: {record.source}; "
     head += f"means over {replicas} draws of the arrivals"
     caveat = [f"caveat: {experiment.caveat}"] if experiment.caveat else []
+    if any(row.outcome in BROKEN for row in rows):
+        caveat.append(
+            "these parameters do not reach as far as the points marked negative_step, hang or "
+            "non_finite: their figures are of no use"
+        )
     return "\n".join([head, table(lines, left=(len(_SHOWN) + 1, -1)), *caveat])
 
 
@@ -103,6 +106,8 @@ def _mark(row: SweepRow) -> str:
     marks = ["saturated"] if row.saturated else []
     if row.mean["finished"] < 1:
         marks.append(f"{100 * row.mean['finished']:.3g} % finished")
+    if row.outcome in BROKEN:
+        marks.append(row.outcome.name.lower())
     return ", ".join(marks)
 
 

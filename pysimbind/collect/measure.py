@@ -16,6 +16,8 @@ import numpy as np
 
 from ..errors import CollectError, InputError
 from ..experiment import Experiment, load_experiment
+from ..formats import ReadOptions
+from ..server_settings import Known
 from .observed import growth, observe, read_version
 from .plan import Run
 from .process import Process
@@ -80,21 +82,18 @@ def _measured(run: Run, store: Store, tools: Tools, folder: Path) -> Experiment:
         _bench(run, tools, server, folder)
         after = _save_metrics(server, folder / METRICS_AFTER)
         log = _read_log(folder / SERVER_LOG)
-    given = frozenset(
-        {"num_gpu_blocks_override": "num_gpu_blocks"}.get(flag, flag)
-        for flag in (key.removeprefix("vllm.") for key in run.settings)
-    ) & frozenset(run.config.as_dict())
-    seen = observe(run.config, given, log, after, version)
-    experiment = _load(run, folder / RAW)
+    known, problem = observe(_flags(run), log, after, version)
+    experiment = _load(folder / RAW)
+    config, notes = ReadOptions().server(run.path, known)
     told = {
-        **experiment.provenance,
+        **{key: value for key, value in experiment.provenance.items() if key != "config"},
+        **notes,
         "commands": tools.commands(run, str(store.folder(run))),
-        "vllm_version": version,
-        "config": dict(seen.sources),
         "counters": growth(before, after),
-        "server": "started for this run alone" if server.process else _SHARED,
+        "server_use": "started for this run alone" if server.process else _SHARED,
+        **({"server_log": problem} if problem else {}),
     }
-    experiment = dataclasses.replace(experiment, name=run.path, config=seen.config, provenance=told)
+    experiment = dataclasses.replace(experiment, name=run.path, config=config, provenance=told)
     experiment.save(folder / EXPERIMENT)
     store.write_record(
         folder,
@@ -153,11 +152,19 @@ def _bench_environment() -> dict[str, str]:
     return dict(os.environ) | ({"OPENAI_API_KEY": key} if key else {})
 
 
-def _load(run: Run, path: Path) -> Experiment:
+def _flags(run: Run) -> Known:
+    """Return the settings that the file's flags ask for."""
+    values = run.config.as_dict()
+    names = (key.removeprefix("vllm.") for key in run.settings)
+    fields = ({"num_gpu_blocks_override": "num_gpu_blocks"}.get(name, name) for name in names)
+    return Known("flags", {name: values[name] for name in fields if name in values})
+
+
+def _load(path: Path) -> Experiment:
     if not path.is_file():
         raise CollectError(f"the benchmark wrote no {path.name}")
     try:
-        experiment = load_experiment(path, run.config)
+        experiment = load_experiment(path)
     except InputError as exc:
         what = str(exc).removeprefix(f"{path}: ")
         raise CollectError(f"the benchmark's {path.name} is of no use: {what}") from exc

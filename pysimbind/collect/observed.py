@@ -1,25 +1,25 @@
 """What a server tells of itself: settings and counters, from its log and from ``/metrics``.
 
-The log lines are those of vLLM 0.9 to 0.32 (``v1/core/kv_cache_utils.py``, ``config/vllm.py``,
-``config/scheduler.py``, ``v1/engine/core.py``); the metrics those of ``v1/metrics/loggers.py``.
+The metrics are those of vLLM 0.9 to 0.32 (``v1/metrics/loggers.py``); for the log see
+``server_settings.from_log``.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from ..config import ServerConfig
+from ..errors import ConfigError
+from ..server_settings import Known, from_log
+from .store import SERVER_LOG
 
 COUNTERS = ("num_preemptions", "prefix_cache_queries", "prefix_cache_hits")
 """Counters of which the growth during a run is recorded, as vLLM names them."""
 _TOKENS = ("prompt_tokens", "generation_tokens")
 _OLD_PREFIX = "gpu_"  # 0.9 called them gpu_prefix_cache_queries, gpu_prefix_cache_hits
 
-_ASYNC_BY_DEFAULT = (0, 15)
 _SCHEDULER_OF_2026 = (0, 10)
 
 _SAMPLE = re.compile(
@@ -28,88 +28,24 @@ _SAMPLE = re.compile(
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"', re.ASCII)
 
 
-def _digits(text: str) -> int:
-    return int(text.replace(",", ""))
-
-
-def _is_true(text: str) -> bool:
-    return text in ("True", "enabled")
-
-
-# setting -> (what the log says, its value)
-_LOG: Mapping[str, tuple[re.Pattern[str], Callable[[str], Any]]] = {
-    "max_num_batched_tokens": (
-        re.compile(r"Chunked prefill is enabled with max_num_batched_tokens=(\d+)"),
-        _digits,
-    ),
-    "max_model_len": (re.compile(r"engine .*with config: .*\bmax_seq_len=(\d+)"), _digits),
-    "enable_prefix_caching": (
-        re.compile(r"engine .*with config: .*\benable_prefix_caching=(True|False)"),
-        _is_true,
-    ),
-    "enable_chunked_prefill": (
-        re.compile(r"engine .*with config: .*\benable_chunked_prefill=(True|False)"),
-        _is_true,
-    ),
-    "async_scheduling": (
-        re.compile(r"Asynchronous scheduling is (enabled|disabled)\b"),
-        _is_true,
-    ),
-}
-_KV_TOKENS = re.compile(r"\bKV cache size: ([\d,]+) tokens")
-# vLLM's CPU platform turns asynchronous scheduling off, whatever the flags say.
-_ON_CPU = re.compile(r"engine .*with config: .*\bdevice_config=cpu\b")
-
-
-@dataclass(frozen=True)
-class Observed:
-    """The settings that a server runs with, and where each of them comes from.
-
-    ``sources``: setting -> "flag", "log", "/metrics", "version" or "assumed: vLLM's default".
-    """
-
-    config: ServerConfig
-    sources: Mapping[str, str]
-
-
 def observe(
-    flags: ServerConfig,
-    given: frozenset[str],
-    log: str | None,
-    metrics: str | None,
-    version: str | None,
-) -> Observed:
-    """Complete the config that the flags ask for by what the server tells; that wins over flags.
+    flags: Known, log: str | None, metrics: str | None, version: str | None
+) -> tuple[list[Known], str]:
+    """Return what is known of a server, and ``""`` or why its log could not be read.
 
-    ``given``: the settings that flags set. ``log``, ``metrics``: texts, None where there is none.
-    Raises ``ConfigError`` for what no server can have, such as a pool of no block.
+    The later source wins (see ``resolve``): ``flags``, which the file asks for, then what the
+    server tells. ``log``, ``metrics``: texts, None where there is none.
     """
-    changes, sources = _by_version(version, given)
-    sources |= dict.fromkeys(given, "flag")
-    for source, told in (("log", _from_log(log or "")), ("/metrics", _from_metrics(metrics or ""))):
-        changes |= told
-        sources |= dict.fromkeys(told, source)
-    config = flags.replace(**changes)
-    tokens = _KV_TOKENS.search(log or "")
-    if "num_gpu_blocks" not in changes and tokens is not None:
-        config = config.with_kv_cache_tokens(_digits(tokens[1]))
-        sources["num_gpu_blocks"] = "log"
-    assumed = {name: "assumed: vLLM's default" for name in config.as_dict() if name not in sources}
-    assumed.pop("horizon_s")
-    if config.num_gpu_blocks is None:
-        assumed["num_gpu_blocks"] = "not told: unlimited is assumed"
-    return Observed(config, sources | assumed)
-
-
-def _from_log(log: str) -> dict[str, Any]:
-    told: dict[str, Any] = {}
-    for name, (pattern, read) in _LOG.items():
-        found = pattern.search(log)
-        if found is not None:
-            told[name] = read(found[1])
-    if _ON_CPU.search(log):
-        told["async_scheduling"] = False
-    return told
+    known = [flags]
+    problem = ""
+    if log is not None:
+        try:
+            known.append(from_log(log, SERVER_LOG))
+        except ConfigError as exc:
+            problem = str(exc)
+    known.append(Known("/metrics", _from_metrics(metrics or "")))
+    known.append(Known("/version", _by_version(version), vllm_version=version))
+    return known, problem
 
 
 def _from_metrics(metrics: str) -> dict[str, Any]:
@@ -125,26 +61,17 @@ def _from_labels(labels: Mapping[str, str]) -> dict[str, Any]:
         if labels.get(name, "").isdigit():
             told[name] = int(labels[name])
     if labels.get("enable_prefix_caching") in ("True", "False"):
-        told["enable_prefix_caching"] = _is_true(labels["enable_prefix_caching"])
+        told["enable_prefix_caching"] = labels["enable_prefix_caching"] == "True"
     return told
 
 
-def _by_version(
-    version: str | None, given: frozenset[str]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return what follows from the release: the scheduler's rules, and what is on by default."""
+def _by_version(version: str | None) -> dict[str, Any]:
+    """Return the rules of the scheduler that follow from the release."""
     numbers = re.match(r"(\d+)\.(\d+)", version or "")
     if numbers is None:
-        return {}, {}
+        return {}
     release = int(numbers[1]), int(numbers[2])
-    changes: dict[str, Any] = {}
-    if release < _SCHEDULER_OF_2026:
-        changes["semantics"] = "vllm-v1-0.9.1"
-    else:
-        changes["semantics"] = "vllm-v1"
-        if "async_scheduling" not in given:
-            changes["async_scheduling"] = release >= _ASYNC_BY_DEFAULT
-    return changes, dict.fromkeys(changes, "version")
+    return {"semantics": "vllm-v1-0.9.1" if release < _SCHEDULER_OF_2026 else "vllm-v1"}
 
 
 def read_version(answer: str | None) -> str | None:

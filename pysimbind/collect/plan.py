@@ -23,15 +23,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._jsonio import decode_text, parse_json, read_bytes
+from .._yaml import parse_yaml
 from ..config import FIELDS, ServerConfig
 from ..errors import ConfigError, InputError, nearest
-from ._yaml import read_file
 from .flags import EXTRA, normalised, suggest, words
 
 _BLOCK = ("name", "description", "model", "runs", "vllm", "benchmark")
 _FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@,-]*")
 _LONGEST_NAME = 120
 _DEFAULT_HOST, _DEFAULT_PORT = "127.0.0.1", 8000
+_NEEDS = "YAML needs PyYAML: pip install 'pysimbind[collect]' (or write it as .json)"
 _EVERYWHERE = ("0.0.0.0", "::", "")
 
 
@@ -87,13 +89,21 @@ def read_plan(path: str | os.PathLike[str]) -> tuple[Run, ...]:
     """
     where = str(path)
     runs: list[Run] = []
-    for key, block, at in _blocks(read_file(path), where, Path(path).stem):
+    for key, block, at in _blocks(_read_file(Path(path)), where, Path(path).stem):
         for run in _runs(key, block, at):
             twin = next((old for old in runs if old.path == run.path), None)
             if twin is not None:
                 raise ConfigError(f"{at}: another run is named {run.path}: give each a name")
             runs.append(run)
     return tuple(runs)
+
+
+def _read_file(path: Path) -> Any:
+    """Parse a file by its ending: ``.json``, else YAML."""
+    text = decode_text(read_bytes(path, ConfigError), str(path), ConfigError)
+    if path.suffix == ".json":
+        return parse_json(text, str(path), ConfigError)
+    return parse_yaml(text, str(path), ConfigError, _NEEDS)
 
 
 def _blocks(top: Any, where: str, stem: str) -> Iterator[tuple[str, Mapping[Any, Any], str]]:

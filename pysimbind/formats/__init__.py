@@ -49,12 +49,18 @@ class Format:
     table: Callable[[Source], Table] | None = None
 
 
+_CSV_HINT = ": column names in the first line, commas between them, and as many values below"
 _TABULAR = ("columns", "arrivals", "workload")
 
 FORMATS: tuple[Format, ...] = (
     Format("pysimbind experiment", canonical.detect, canonical.read),
     Format("SGLang bench_serving", sglang.detect, sglang.read, ("arrivals", "run")),
-    Format("vllm bench serve --save-detailed", vllm_bench.detect, vllm_bench.read, ("arrivals",)),
+    Format(
+        "vllm bench serve --save-detailed",
+        vllm_bench.detect,
+        vllm_bench.read,
+        ("arrivals", "run"),
+    ),
     Format("GuideLLM report", guidellm.detect, guidellm.read, ("run",)),
     Format("AIPerf profile_export.jsonl", aiperf.detect, aiperf.read, ("drop_warmup",)),
     Format("vLLM OpenTelemetry spans", otel_spans.detect, otel_spans.read),
@@ -84,10 +90,14 @@ def read_experiment(source: Source, options: ReadOptions) -> Experiment:
     """
     found = format_of(source)
     if found is None:
+        if not source.data.strip():
+            raise ExperimentError(f"{source.where}: the file is empty")
         if source.head.lstrip().startswith(("{", "[")) or not source.text.strip():
             source.document()  # to say what is wrong with it as JSON
         known = ", ".join(each.name for each in FORMATS)
-        raise ExperimentError(f"{source.where}: not a measurement file of a known format ({known})")
+        raise ExperimentError(
+            f"{source.where}: not a measurement file of a known format ({known}{_hint(source)})"
+        )
     _check_options(found, source.where, options)
     return found.read(source, options)
 
@@ -99,6 +109,12 @@ def reconfigure(experiment: Experiment, options: ReadOptions, where: str) -> Exp
     """
     _check_options(FORMATS[0], where, options)
     return canonical.configured(experiment, options, where)
+
+
+def _hint(source: Source) -> str:
+    """Say what a CSV file looks like, where one seems to be meant."""
+    named = source.where.removesuffix(".gz").endswith((".csv", ".tsv"))
+    return _CSV_HINT if named else ""
 
 
 def _check_options(found: Format, where: str, options: ReadOptions) -> None:

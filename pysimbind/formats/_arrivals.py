@@ -78,5 +78,5 @@ def _number(key: str, value: Any, kind: type, at: str) -> Any:
         raise ExperimentError(f"{at}: {key} is missing (expected {GRAMMAR})")
     try:
         return kind(value)
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, OverflowError) as exc:
         raise ExperimentError(f"{at}: {key} must be a number, got {value!r:.40}") from exc

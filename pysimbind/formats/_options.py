@@ -17,7 +17,10 @@ from ._source import Source
 FOR_ALL: tuple[str, ...] = ("config", "settings", "server_log", "server_args")
 """The options that every format takes: they tell of the server."""
 
-_ASSUMED = "vLLM's defaults are assumed"
+_ASSUMED = (
+    "vLLM's defaults are assumed, and where it has none for all servers: a KV pool and a context "
+    "without limit, no asynchronous scheduling"
+)
 
 
 @dataclass(frozen=True)
@@ -106,11 +109,11 @@ def pick_run(options: ReadOptions, where: str, described: list[str]) -> int:
         return run - 1
     told = "; ".join(f"{i + 1}: {text}" for i, text in enumerate(described))
     wanted = f"run {run} was asked for" if run is not None else "say which, as in run=1"
-    raise ExperimentError(f"{where}: holds {count} runs ({told}): {wanted}")
+    raise ExperimentError(f"{where}: holds {count} run{'s' * (count != 1)} ({told}): {wanted}")
 
 
 def _assumed(report: Mapping[str, Any]) -> str:
     if not report["sources"]:
         return f"server settings are not in the file: {_ASSUMED}"
     values = ", ".join(f"{name}={value}" for name, value in report["assumed"].items())
-    return f"server settings that nothing tells: {_ASSUMED}: {values}"
+    return f"server settings that nothing tells, and what is assumed: {values}"

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..errors import ExperimentError
 from ..experiment import experiment_names, load_experiment
 from ..workload import Workload
+from ..workloads.tokenised import from_tokenised
 from . import canonical
 from ._columns import COUNTS, Columns
 from ._options import ReadOptions
@@ -54,8 +55,9 @@ def asked(options: ReadOptions, where: str) -> Asked:
     """Read the option ``workload``: an object, a bundled experiment, or a file.
 
     A file may be a measurement of any format, a JSON object of ``arrival_s``, ``input_tokens``
-    and so on, as in the canonical file, or a CSV or Parquet table, whose arrivals may be missing.
-    Raises ``ExperimentError`` where the option was not given, or names nothing good.
+    and so on, as in the canonical file, the original experiment's tokenised conversations, or a CSV
+    or Parquet table, whose arrivals may be missing. Raises ``ExperimentError`` where the option was
+    not given, and ``InputError`` where it names nothing good.
     """
     given = options.workload
     if given is None:
@@ -81,6 +83,8 @@ def _of_file(source: Source) -> Asked | None:
     """Read a file that holds a workload and no more; None where it is a measurement."""
     from . import format_of  # here: the table of formats needs this module
 
+    if _is_tokenised(source.first):
+        return _of_workload(from_tokenised(source.where), source.where)
     if isinstance(source.first, dict) and "arrival_s" in source.first:
         workload = canonical.read_workload(source.document(), source.where)
         return _of_workload(workload, source.where)
@@ -88,6 +92,13 @@ def _of_file(source: Source) -> Asked | None:
     if found is not None and found.table is not None:
         return _of_table(found.table(source))
     return None
+
+
+def _is_tokenised(document: Any) -> bool:
+    """Tell whether this is the original experiment's workload, conversations of token ids."""
+    if not isinstance(document, list) or not document:
+        return False
+    return isinstance(document[0], dict) and "conversations" in document[0]
 
 
 def _of_workload(workload: Workload, where: str) -> Asked:

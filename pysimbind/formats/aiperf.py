@@ -121,7 +121,7 @@ def _times(metrics: list[Fields], name: str) -> FloatArray:
 
 
 def _required(records: list[Fields], counts: FloatArray, what: str) -> npt.NDArray[np.int64]:
-    bad = np.flatnonzero(~((counts >= 0) & (counts == np.floor(counts))))
+    bad = np.flatnonzero(~((counts >= 0) & (counts == np.floor(counts)) & (counts < 2**53)))
     if bad.size:
         record = records[bad[0]]
         raise record.error("metrics", f"no {what} token count ({what}_sequence_length)")

@@ -13,11 +13,10 @@ scheduler is not vLLM's: a fit tells how far vLLM's rules explain it.
 from __future__ import annotations
 
 from ..experiment import Experiment
-from ._fields import Fields
-from ._options import ReadOptions, pick_run
+from ._options import ReadOptions
 from ._requests import experiment_of
 from ._source import Source
-from .vllm_bench import read_requests, require_details, scalars
+from .vllm_bench import chosen_run, read_requests, require_details
 
 _OWN = "mean_e2e_latency_ms"  # vLLM's client calls it mean_e2el_ms
 _PROVENANCE = ("backend", "dataset_name", "request_rate", "max_concurrency", "duration")
@@ -31,13 +30,7 @@ def detect(source: Source) -> bool:
 
 def read(source: Source, options: ReadOptions) -> Experiment:
     """Make the experiment of one run; ``ExperimentError`` names the file, line and key."""
-    runs = [Fields(obj, place) for place, obj in source.documents()]
-    described = [f"request_rate {fields.obj.get('request_rate')}" for fields in runs]
-    run = pick_run(options, source.where, described)
-    fields = runs[run]
+    fields, provenance = chosen_run(source, options, "sglang.bench_serving", _PROVENANCE)
     require_details(fields, _RERUN)
     requests, note = read_requests(fields, options, "measure with a client that records them")
-    provenance = {"source": "sglang.bench_serving", **scalars(fields.obj, _PROVENANCE)}
-    if len(runs) > 1:
-        provenance["run"] = f"{run + 1} of {len(runs)}"
     return experiment_of(source, options, requests, provenance | note)

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ExperimentError, MissingExtraError
+from .._yaml import parse_yaml
+from ..errors import ExperimentError
 from ..experiment import Experiment
 from ..server_settings import Known, from_mapping
 from ._fields import Fields
@@ -49,6 +50,7 @@ _VERSIONS = (2, 3)
 _HEADER = re.compile(r"^trace_version\s*:", re.MULTILINE)
 _SERVER_FILE = "server_config.json"
 _STAMPS = ("send", "first_chunk", "last_chunk")
+_NEEDS = "the header of a trace needs PyYAML: pip install 'pysimbind[yaml]'"
 _US = 1e-6
 
 
@@ -88,17 +90,7 @@ def _rows_of(header: Source) -> Source:
 
 
 def _read_header(header: Source) -> dict[str, Any]:
-    try:
-        import yaml
-    except ImportError as exc:
-        raise MissingExtraError(
-            f"{header.where}: the header of a trace needs PyYAML: pip install 'pysimbind[yaml]'"
-        ) from exc
-    try:
-        told = yaml.safe_load(header.text)
-    except yaml.YAMLError as exc:
-        problem = " ".join(str(exc).split())
-        raise ExperimentError(f"{header.where}: not valid YAML: {problem}") from exc
+    told = parse_yaml(header.text, header.where, ExperimentError, _NEEDS)
     fields = Fields(told, header.where)
     if fields.get("trace_version") not in _VERSIONS:
         raise fields.error(

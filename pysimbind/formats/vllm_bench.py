@@ -27,7 +27,7 @@ from ..errors import ExperimentError
 from ..experiment import Experiment
 from ._arrivals import GRAMMAR, generate
 from ._fields import Fields
-from ._options import ReadOptions
+from ._options import ReadOptions, pick_run
 from ._requests import Requests, experiment_of
 from ._source import Source
 
@@ -44,6 +44,7 @@ _PROVENANCE = (
     "max_concurrency",
     "duration",
 )
+_NAME = "vllm bench serve --save-detailed"
 _RERUN = "run `vllm bench serve` again with --save-result --save-detailed"
 
 
@@ -58,13 +59,29 @@ def detect(source: Source) -> bool:
 def read(source: Source, options: ReadOptions) -> Experiment:
     """Make the experiment; ``ExperimentError`` names the file and the key.
 
-    The file does not tell the server's settings.
+    The file does not tell the server's settings. It holds several runs where the client was told
+    to ``--append-result``.
     """
-    fields = Fields(source.document(), source.where)
-    provenance = {"source": "vllm bench serve --save-detailed", **scalars(fields.obj, _PROVENANCE)}
+    fields, provenance = chosen_run(source, options, _NAME, _PROVENANCE)
     require_details(fields, _RERUN)
     requests, note = read_requests(fields, options, _RERUN)
     return experiment_of(source, options, requests, provenance | note)
+
+
+def chosen_run(
+    source: Source, options: ReadOptions, name: str, told: tuple[str, ...]
+) -> tuple[Fields, dict[str, Any]]:
+    """Return the run to read, of the JSON objects in a file, and its provenance.
+
+    ``told``: the keys of scalars that go into the provenance.
+    """
+    runs = [Fields(obj, place) for place, obj in source.documents()]
+    described = [f"request_rate {fields.obj.get('request_rate')}" for fields in runs]
+    run = pick_run(options, source.where, described)
+    provenance = {"source": name, **scalars(runs[run].obj, told)}
+    if len(runs) > 1:
+        return runs[run], provenance | {"run": f"{run + 1} of {len(runs)}"}
+    return Fields(runs[run].obj, source.where), provenance
 
 
 def require_details(fields: Fields, rerun: str) -> None:
@@ -107,8 +124,8 @@ def read_requests(
 
 
 def scalars(obj: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    """Pick out what is there, ready for JSON: a number that is not finite as text."""
-    told = {key: obj[key] for key in keys if obj.get(key) is not None}
+    """Pick out the scalars, ready for JSON: a number that is not finite as text."""
+    told = {key: obj[key] for key in keys if isinstance(obj.get(key), (str, int, float))}
     for key, value in told.items():
         if isinstance(value, float) and not math.isfinite(value):
             told[key] = str(value)  # JSON has no word for it
