@@ -5,7 +5,7 @@ package sim
 // the queues between them; most batches that are not skipped are of this kind. done is false, with
 // nothing changed, where compose has to do it; ok is false where the run has to be given up.
 func (run *v1Leap) admitWhole() (done, ok bool) {
-	b := shape{decodes: int64(len(*run.active))}
+	b := shape{decodes: run.active.size}
 	context, pairs := run.kv.context(run.composed, b.decodes), int64(0)
 	budget := run.budget - b.decodes
 	first, head, seats := run.head, run.head, run.seats
@@ -78,11 +78,11 @@ func (run *v1Leap) firstTokens(first int, at float64) {
 // lastTokens lets the requests go whose last token the batch executed last has given.
 func (run *v1Leap) lastTokens(at float64) {
 	number := run.executed - 1
-	if len(*run.active) == 0 || run.active.soonest() != number {
+	if run.active.soonest != number {
 		return
 	}
 	run.kv.sample(number, 0)
-	for len(*run.active) > 0 && run.active.soonest() == number {
+	for run.active.soonest == number {
 		q := &run.planned[run.active.pop()]
 		run.kv.leave(q.input + q.output - 1 - number) // as it joined
 		run.complete(q, at)
