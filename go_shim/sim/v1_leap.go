@@ -222,9 +222,11 @@ func (run *v1Leap) leap() bool {
 	}
 	k := most
 	if run.head == run.arrived && run.seats < run.maxSeqs && decodes < run.budget {
-		k = run.clock.stepsBefore(run.nextAt, most)
-	} // else whoever is sent meanwhile has to wait
-	last := run.clock.advance(k)
+		k = run.clock.advanceBefore(run.nextAt, most)
+	} else { // whoever is sent meanwhile has to wait
+		run.clock.advance(k)
+	}
+	last := run.clock.last
 	if last > run.horizon {
 		return false
 	}
