@@ -179,7 +179,7 @@ func (run *blisLeap) prefillStep() bool {
 	for ; budget > 0 && run.head < run.arrived && run.running < run.maxSeqs; run.head++ {
 		n := run.input[run.head]
 		budget -= n
-		b.add(n)
+		b = b.with(n)
 		pairs += attention(n, 0)
 		run.running++
 	}

@@ -58,6 +58,7 @@ type v1Leap struct {
 	below  float64 // up to here
 	client *v1Client
 	grad   *gradient // nil: no derivatives wanted
+	bare   bool      // see onlyLatencies
 	clock  v1Clock
 	kv     kvDemand
 
@@ -106,12 +107,21 @@ func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 	if run.grad = newGradient(r, &sc.grad); run.grad != nil {
 		run.client.differentiate()
 	}
+	run.bare = run.onlyLatencies()
 	if !run.loop() {
 		return false
 	}
 	r.Outcome, r.Steps, r.PeakKVBlocks, r.Engine = OK, run.executed, run.kv.peak, Leap
 	run.finish()
 	return true
+}
+
+// onlyLatencies tells whether all that a request leaves behind is its latencies, as in most runs of a
+// fit, which are the engine's time from its arrival.
+func (run *v1Leap) onlyLatencies() bool {
+	r := run.r
+	return run.concurrency == 0 && !run.delays.any && run.grad == nil &&
+		r.FirstStep == nil && r.LastStep == nil && r.BusyPeriod == nil
 }
 
 // loop composes up to depth batches ahead and executes the oldest, as the reference engine does.
@@ -121,13 +131,8 @@ func (run *v1Leap) loop() bool {
 			run.receive()
 		}
 		if run.seats > 0 || run.head < run.arrived {
-			if run.quiet() {
-				if !run.leap() {
-					return false
-				}
-				continue
-			}
-			if run.rules.depth == 1 && run.partial == noRequest {
+			if run.rules.depth == 1 && run.partial == noRequest &&
+				run.head < run.arrived && run.seats < run.maxSeqs {
 				done, ok := run.admitWhole()
 				if !ok {
 					return false
@@ -135,6 +140,12 @@ func (run *v1Leap) loop() bool {
 				if done {
 					continue
 				}
+			}
+			if run.quiet() {
+				if !run.leap() {
+					return false
+				}
+				continue
 			}
 			if run.compose() && run.composed-run.executed < int64(run.rules.depth) {
 				continue
@@ -162,6 +173,14 @@ func (run *v1Leap) loop() bool {
 
 // receive puts every request that was sent by now into the queue.
 func (run *v1Leap) receive() {
+	if run.bare {
+		n := run.arrived
+		for run.planned[n].arrival <= run.clock.now {
+			n++
+		}
+		run.arrived, run.nextAt = n, run.planned[n].arrival
+		return
+	}
 	for run.nextAt <= run.clock.now {
 		i := run.planned[run.arrived].request
 		if run.concurrency > 0 {
