@@ -49,7 +49,7 @@ func sumLargest(values []int64, n int) int64 {
 
 // leapScratch is what a run needs beside its result; it is reused, so that a run allocates nothing.
 type leapScratch struct {
-	finishing finishList
+	finishing finishWheel
 	ties      tieHeap
 	phases    []int64 // see kvDemand
 	grad      gradient
@@ -58,7 +58,7 @@ type leapScratch struct {
 func newLeapScratch(b *blis) *leapScratch {
 	seats := min(b.maxSeqs, int64(b.numRequests))
 	return &leapScratch{
-		finishing: make(finishList, 0, seats),
+		finishing: newFinishWheel(int(seats), b.longest.output),
 		ties:      newTieHeap(b),
 		phases:    make([]int64, b.blockSize),
 	}
@@ -71,7 +71,7 @@ type blisLeap struct {
 	model     model
 	delays    delays
 	over      overheads
-	finishing *finishList
+	finishing *finishWheel
 	ties      *tieHeap
 	grad      *gradient // nil: no derivatives wanted
 	kv        kvDemand
@@ -100,7 +100,7 @@ func (b *blis) runLeap(p *Params, sc *leapScratch, r *Result) bool {
 		blis: b, r: r, model: newModel(&p.Coeffs), delays: newDelays(&p.Coeffs), over: over,
 		finishing: &sc.finishing, ties: &sc.ties, decodeFor: -1,
 	}
-	sc.finishing = sc.finishing[:0]
+	sc.finishing.reset()
 	sc.ties.reset()
 	run.kv.reset(newDivider(b.blockSize), sc.phases, !r.NoPeak)
 	run.grad = newGradient(r, &sc.grad)
@@ -179,7 +179,7 @@ func (run *blisLeap) prefillStep() bool {
 	for ; budget > 0 && run.head < run.arrived && run.running < run.maxSeqs; run.head++ {
 		n := run.input[run.head]
 		budget -= n
-		b.add(n)
+		b = b.with(n)
 		pairs += attention(n, 0)
 		run.running++
 	}
@@ -229,7 +229,7 @@ func (run *blisLeap) leap() bool {
 		}
 		run.decodeFor, run.decodeTicks = run.running, ticks
 	}
-	k := run.finishing.soonest() - run.steps + 1
+	k := run.finishing.soonest - run.steps + 1
 	period := run.decodeTicks + run.over.period
 	if period > 0 && run.arrived < run.numRequests {
 		// The steps before that arrival; at least this one, which deliver has let go first.
@@ -265,11 +265,11 @@ func (run *blisLeap) executed(k, ticks, tokenTick int64) {
 	run.period = ticks + run.over.period
 	run.now += run.period
 	last := run.steps - 1
-	if len(*run.finishing) == 0 || run.finishing.soonest() > last {
+	if run.finishing.soonest > last {
 		return
 	}
 	run.kv.sample(last, 0)
-	for len(*run.finishing) > 0 && run.finishing.soonest() == last {
+	for run.finishing.soonest == last {
 		i := run.finishing.pop()
 		run.r.E2E[i] = run.latency(i, run.output[i], tokenTick)
 		run.r.setLastStep(i, last)

@@ -54,11 +54,18 @@ func (k *kvDemand) count(a, sign int64) {
 	k.running += sign
 }
 
-// sample notes the demand at a step, of the running requests and some blocks besides. Most samples
-// are settled by a bound: no request holds more than block-1 slots that it does not fill.
+// sample notes the demand at a step, of the running requests and some blocks besides.
 func (k *kvDemand) sample(step, besides int64) {
+	if k.follow {
+		k.raise(step, besides)
+	}
+}
+
+// raise raises the peak to the demand at a step. Most samples are settled by a bound: no request holds
+// more than block-1 slots that it does not fill.
+func (k *kvDemand) raise(step, besides int64) {
 	most := k.tokens + k.running*(step+k.size-1) + besides*k.size
-	if !k.follow || most < (k.peak+1)*k.size {
+	if most < (k.peak+1)*k.size {
 		return
 	}
 	quota, rest := k.split(step)

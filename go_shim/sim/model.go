@@ -53,14 +53,14 @@ type shape struct {
 
 // add counts a prefill chunk of n tokens that follow so many computed ones.
 func (b *batch) add(n, computed int64) {
-	b.shape.add(n)
+	b.shape = b.shape.with(n)
 	b.attention += attention(n, computed)
 }
 
-func (s *shape) add(n int64) {
-	s.numChunks++
-	s.prefill += n
-	s.maxChunk = max(s.maxChunk, n)
+// with is the shape with another prefill chunk of n tokens. It takes and gives a value, which a
+// compiler keeps in registers: what a pointer points to stays in memory.
+func (s shape) with(n int64) shape {
+	return shape{s.decodes, s.prefill + n, max(s.maxChunk, n), s.numChunks + 1}
 }
 
 // attention is the pairs of query and key in a chunk of n tokens that follow so many computed ones.

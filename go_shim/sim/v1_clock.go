@@ -109,6 +109,31 @@ func (c *v1Clock) compositionAfter(a float64) (back int64, t float64) {
 	return back, c.start(-back)
 }
 
+// advanceBefore runs the steps, of at most that many, that begin before t, and returns how many they
+// are. The next one does. It is stepsBefore and advance, which at an even pace share their work.
+func (c *v1Clock) advanceBefore(t float64, most int64) int64 {
+	if c.slope != 0 {
+		n := c.stepsBefore(t, most)
+		c.advance(n)
+		return n
+	}
+	n := most
+	if within := (t - c.now) / c.period; within < float64(most) {
+		n = max(int64(within)+1, 1)
+	}
+	last, next := c.start(n-1), c.start(n)
+	for n > 1 && last >= t {
+		n--
+		last, next = c.start(n-1), last
+	}
+	for n < most && next < t {
+		n++
+		last, next = next, c.start(n)
+	}
+	c.count, c.last, c.now = c.count+n, last, next
+	return n
+}
+
 // stepsBefore is how many steps, of at most that many, begin before t. The next one does.
 func (c *v1Clock) stepsBefore(t float64, most int64) int64 {
 	if c.start(most-1) < t {

@@ -28,7 +28,7 @@ func (v *v1) provablyLeapable() bool {
 // v1LeapScratch is what a run needs beside its result; it is reused, so that a run allocates nothing.
 type v1LeapScratch struct {
 	client  v1Client
-	active  finishList
+	active  finishWheel
 	firsts  finishQueue
 	leaving finishQueue
 	phases  []int64 // see kvDemand
@@ -39,7 +39,7 @@ func newV1LeapScratch(v *v1) *v1LeapScratch {
 	seats := min(v.maxSeqs, int64(v.numRequests))
 	return &v1LeapScratch{
 		client: *newV1Client(v),
-		active: make(finishList, 0, seats),
+		active: newFinishWheel(int(seats), v.longest.output),
 		phases: make([]int64, v.blockSize),
 	}
 }
@@ -58,6 +58,7 @@ type v1Leap struct {
 	below  float64 // up to here
 	client *v1Client
 	grad   *gradient // nil: no derivatives wanted
+	bare   bool      // see onlyLatencies
 	clock  v1Clock
 	kv     kvDemand
 
@@ -75,7 +76,7 @@ type v1Leap struct {
 	partial int   // the place of the request in mid-prefill, or noRequest
 	done    int64 // tokens of it that are computed
 
-	active  *finishList  // requests that the next batch decodes for, by last batch
+	active  *finishWheel // requests that the next batch decodes for, by last batch
 	firsts  *finishQueue // first tokens in batches not executed
 	leaving *finishQueue // last tokens in batches not executed
 	held    int64        // blocks of those who have all their batches: in leaving, or of one token
@@ -87,7 +88,7 @@ const noRequest = -1
 // unfinished, where it cannot prove that it gives what the reference engine would.
 func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 	sc.client.reset()
-	sc.active = sc.active[:0]
+	sc.active.reset()
 	sc.firsts.reset()
 	sc.leaving.reset()
 	run := v1Leap{
@@ -106,12 +107,21 @@ func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 	if run.grad = newGradient(r, &sc.grad); run.grad != nil {
 		run.client.differentiate()
 	}
+	run.bare = run.onlyLatencies()
 	if !run.loop() {
 		return false
 	}
 	r.Outcome, r.Steps, r.PeakKVBlocks, r.Engine = OK, run.executed, run.kv.peak, Leap
 	run.finish()
 	return true
+}
+
+// onlyLatencies tells whether all that a request leaves behind is its latencies, as in most runs of a
+// fit, which are the engine's time from its arrival.
+func (run *v1Leap) onlyLatencies() bool {
+	r := run.r
+	return run.concurrency == 0 && !run.delays.any && run.grad == nil &&
+		r.FirstStep == nil && r.LastStep == nil && r.BusyPeriod == nil
 }
 
 // loop composes up to depth batches ahead and executes the oldest, as the reference engine does.
@@ -121,13 +131,8 @@ func (run *v1Leap) loop() bool {
 			run.receive()
 		}
 		if run.seats > 0 || run.head < run.arrived {
-			if run.quiet() {
-				if !run.leap() {
-					return false
-				}
-				continue
-			}
-			if run.rules.depth == 1 && run.partial == noRequest {
+			if run.rules.depth == 1 && run.partial == noRequest &&
+				run.head < run.arrived && run.seats < run.maxSeqs {
 				done, ok := run.admitWhole()
 				if !ok {
 					return false
@@ -135,6 +140,12 @@ func (run *v1Leap) loop() bool {
 				if done {
 					continue
 				}
+			}
+			if run.quiet() {
+				if !run.leap() {
+					return false
+				}
+				continue
 			}
 			if run.compose() && run.composed-run.executed < int64(run.rules.depth) {
 				continue
@@ -162,6 +173,14 @@ func (run *v1Leap) loop() bool {
 
 // receive puts every request that was sent by now into the queue.
 func (run *v1Leap) receive() {
+	if run.bare {
+		n := run.arrived
+		for run.planned[n].arrival <= run.clock.now {
+			n++
+		}
+		run.arrived, run.nextAt = n, run.planned[n].arrival
+		return
+	}
 	for run.nextAt <= run.clock.now {
 		i := run.planned[run.arrived].request
 		if run.concurrency > 0 {
@@ -186,7 +205,7 @@ func (run *v1Leap) nextSend() float64 {
 
 // quiet tells whether the next batch, and the one in flight, only decode for the same requests.
 func (run *v1Leap) quiet() bool {
-	decodes := int64(len(*run.active))
+	decodes := run.active.size
 	if decodes == 0 || run.partial != noRequest || !run.leaving.empty() || run.admits(run.budget-decodes) {
 		return false
 	}
@@ -207,9 +226,9 @@ func (run *v1Leap) batch(number int64) *batch { return &run.pending[number&1] }
 // leap composes and executes decode batches for the same requests, up to one that gives a last
 // token, or until a request is sent before the next is composed.
 func (run *v1Leap) leap() bool {
-	decodes := int64(len(*run.active))
+	decodes := run.active.size
 	context := run.kv.context(run.executed, decodes)
-	most := run.active.soonest() - run.composed + 1
+	most := run.active.soonest - run.composed + 1
 	base := run.model.decodeBase(decodes)
 	if !run.inOrder(base, context) || run.model.context && !run.inOrder(base, context+(most-1)*decodes) {
 		return false
@@ -222,9 +241,11 @@ func (run *v1Leap) leap() bool {
 	}
 	k := most
 	if run.head == run.arrived && run.seats < run.maxSeqs && decodes < run.budget {
-		k = run.clock.stepsBefore(run.nextAt, most)
-	} // else whoever is sent meanwhile has to wait
-	last := run.clock.advance(k)
+		k = run.clock.advanceBefore(run.nextAt, most)
+	} else { // whoever is sent meanwhile has to wait
+		run.clock.advance(k)
+	}
+	last := run.clock.last
 	if last > run.horizon {
 		return false
 	}
@@ -253,7 +274,7 @@ func (run *v1Leap) inOrder(base float64, context int64) bool {
 
 // compose schedules one batch; false if it is empty.
 func (run *v1Leap) compose() bool {
-	b := batch{shape: shape{decodes: int64(len(*run.active))}}
+	b := batch{shape: shape{decodes: run.active.size}}
 	b.context = run.kv.context(run.composed, b.decodes)
 	budget := run.budget - b.decodes
 	if run.partial != noRequest && budget > 0 {
@@ -304,7 +325,7 @@ func (run *v1Leap) prefill(place int, n int64) {
 // the next one. They keep their seats and blocks until they have it.
 func (run *v1Leap) retire() {
 	last := run.composed - 1
-	for len(*run.active) > 0 && run.active.soonest() == last {
+	for run.active.soonest == last {
 		place := run.active.pop()
 		q := &run.planned[place]
 		run.kv.leave(q.input + q.output - 1 - last) // as it joined

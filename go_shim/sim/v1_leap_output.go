@@ -31,6 +31,14 @@ func (run *v1Leap) release(q *v1Planned, at float64, before int64) {
 
 // first gives a request its first token.
 func (run *v1Leap) first(q *v1Planned, at float64) {
+	if run.bare {
+		run.r.TTFT[q.request] = (at - q.arrival) / microsPerSecond
+		return
+	}
+	run.recordFirst(q, at)
+}
+
+func (run *v1Leap) recordFirst(q *v1Planned, at float64) {
 	i := q.request
 	if run.delays.any {
 		at += run.delays.of(1, q.input)
@@ -44,6 +52,15 @@ func (run *v1Leap) first(q *v1Planned, at float64) {
 
 // complete gives a request its last token, and its seat to others.
 func (run *v1Leap) complete(q *v1Planned, at float64) {
+	run.seats--
+	if run.bare {
+		run.r.E2E[q.request] = (at - q.arrival) / microsPerSecond
+		return
+	}
+	run.recordLast(q, at)
+}
+
+func (run *v1Leap) recordLast(q *v1Planned, at float64) {
 	i := q.request
 	if run.delays.any {
 		at += run.delays.of(q.output, q.input)
@@ -56,7 +73,6 @@ func (run *v1Leap) complete(q *v1Planned, at float64) {
 	if run.concurrency > 0 {
 		run.client.completed(i, run.executed-1, max(at, run.clock.last), run.grad)
 	}
-	run.seats--
 }
 
 // sampleKV notes the demand for blocks before some are given back.

@@ -5,7 +5,7 @@ package sim
 // the queues between them; most batches that are not skipped are of this kind. done is false, with
 // nothing changed, where compose has to do it; ok is false where the run has to be given up.
 func (run *v1Leap) admitWhole() (done, ok bool) {
-	b := shape{decodes: int64(len(*run.active))}
+	b := shape{decodes: run.active.size}
 	context, pairs := run.kv.context(run.composed, b.decodes), int64(0)
 	budget := run.budget - b.decodes
 	first, head, seats := run.head, run.head, run.seats
@@ -18,7 +18,7 @@ func (run *v1Leap) admitWhole() (done, ok bool) {
 			break
 		}
 		budget -= n
-		b.add(n)
+		b = b.with(n)
 		pairs += attention(n, 0)
 		seats++
 	}
@@ -49,40 +49,40 @@ func (run *v1Leap) admitWhole() (done, ok bool) {
 func (run *v1Leap) firstTokens(first int, at float64) {
 	number := run.executed - 1
 	single := false
-	for place := first; place < run.head; place++ {
-		q := &run.planned[place]
+	admitted := run.planned[first:run.head]
+	for i := range admitted {
+		q := &admitted[i]
 		run.first(q, at)
 		if q.output == 1 {
 			single = true
 			run.held += run.kv.held(q.input)
 			continue
 		}
-		run.active.insert(finish{number + q.output - 1, place})
+		run.active.insert(finish{number + q.output - 1, first + i})
 		run.kv.join(q.input - number)
 	}
 	if single {
 		run.kv.sample(number, run.held)
-		for place := first; place < run.head; place++ {
-			if q := &run.planned[place]; q.output == 1 {
+		for i := range admitted {
+			if q := &admitted[i]; q.output == 1 {
 				run.held -= run.kv.held(q.input)
 				run.complete(q, at)
 			}
 		}
 	}
-	run.lastTokens(at)
+	if run.active.soonest == number {
+		run.lastTokens(at)
+	}
 	if single && run.concurrency > 0 {
 		run.nextAt = run.nextSend()
 	}
 }
 
-// lastTokens lets the requests go whose last token the batch executed last has given.
+// lastTokens lets the requests go whose last token the batch executed last has given. There are some.
 func (run *v1Leap) lastTokens(at float64) {
 	number := run.executed - 1
-	if len(*run.active) == 0 || run.active.soonest() != number {
-		return
-	}
 	run.kv.sample(number, 0)
-	for len(*run.active) > 0 && run.active.soonest() == number {
+	for run.active.soonest == number {
 		q := &run.planned[run.active.pop()]
 		run.kv.leave(q.input + q.output - 1 - number) // as it joined
 		run.complete(q, at)

@@ -129,7 +129,8 @@ func FuzzV1EnginesAgree(f *testing.F) {
 }
 
 // TestV1ClockSkips: skipping steps, whose contexts grow or do not matter, gives the same bits as walking
-// them; stepsBefore and compositionAfter count them.
+// them; stepsBefore, advanceBefore and compositionAfter count
+// them.
 func TestV1ClockSkips(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 1000 {
@@ -155,6 +156,11 @@ func TestV1ClockSkips(t *testing.T) {
 		}
 		if got := skipped.stepsBefore(until, 50); got != n {
 			t.Fatalf("%d steps before %v, want %d", got, until, n)
+		}
+		both := skipped
+		if got := both.advanceBefore(until, 50); got != n || both.last != last || both.now != walked.now {
+			t.Fatalf("ran %d steps before %v, to %v and %v, walked %d to %v and %v",
+				got, until, both.last, both.now, n, last, walked.now)
 		}
 		if got := skipped.advance(n); got != last || skipped.now != walked.now {
 			t.Fatalf("skipped to %v and %v, walked to %v and %v", got, skipped.now, last, walked.now)

@@ -9,7 +9,8 @@ type seatMoment struct {
 	seat int32
 }
 
-// seatList is sorted by moment, then by the order of admission, the first one last; see finishList.
+// seatList is sorted by moment, then by the order of admission, the first one last. The order matters,
+// and requests are taken out of the middle: a finishWheel would not do.
 type seatList []seatMoment
 
 func (m seatMoment) before(o seatMoment) bool {
