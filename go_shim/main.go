@@ -67,7 +67,7 @@ func psb_open(w *C.psb_workload, c *C.psb_config, num_terms C.int64_t, terms *C.
 }
 
 //export psb_run
-func psb_run(handle C.uint64_t, n C.int64_t, coeffs, overheads, phase *C.double, engine, workers C.int32_t,
+func psb_run(handle C.uint64_t, n C.int64_t, coeffs, overheads, arrival_s *C.double, engine, workers C.int32_t,
 	out *C.psb_output, text *C.char, size C.int64_t,
 ) (code C.int32_t) {
 	defer recoverInto(&code, text, size)
@@ -87,7 +87,7 @@ func psb_run(handle C.uint64_t, n C.int64_t, coeffs, overheads, phase *C.double,
 		Terms:     s.terms,
 		Coeffs:    floats(coeffs, rows*s.terms.Count),
 		Overheads: floats(overheads, rows*sim.NumOverheads),
-		PhaseS:    optional((*float64)(phase), rows),
+		ArrivalS:  optional((*float64)(arrival_s), cells),
 		TTFT:      floats(out.ttft, cells),
 		E2E:       floats(out.e2e, cells),
 		Summary:   integers(out.summary, rows*sim.SummaryColumns),

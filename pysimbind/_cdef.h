@@ -136,9 +136,9 @@ int32_t psb_open(psb_workload *workload, psb_config *config, int64_t num_terms, 
                  uint64_t *handle, char *error, int64_t error_size);
 
 /* Simulates n candidates, coeffs [n, num_terms] in seconds and overheads [n, 4] in microseconds, on
- * at most workers threads (0: one per processor). phase [n]: how long the first step waits, seconds
- * >= 0, or NULL for not at all; it must be 0 under PSB_BLIS_2025_07. */
-int32_t psb_run(uint64_t handle, int64_t n, double *coeffs, double *overheads, double *phase,
+ * at most workers threads (0: one per processor). arrival_s [n, R]: when each
+ * candidate's requests are sent, in seconds, or NULL: as the workload has it. */
+int32_t psb_run(uint64_t handle, int64_t n, double *coeffs, double *overheads, double *arrival_s,
                 int32_t engine, int32_t workers, psb_output *output,
                 char *error, int64_t error_size);
 

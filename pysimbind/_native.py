@@ -180,9 +180,9 @@ class Handle:
         summary: npt.NDArray[np.int64],
         engine: int,
         workers: int,
-        phase_s: npt.NDArray[np.float64] | None,
+        arrival_s: npt.NDArray[np.float64] | None,
     ) -> None:
-        """Simulate the candidates coeffs [N, terms], overheads [N, 4], phase_s [N].
+        """Simulate the candidates coeffs [N, terms], overheads [N, 4], sent at arrival_s [N, R].
 
         Fills latency [2, N, R] (TTFT, then E2E; seconds) and summary [N, columns]. All arrays must
         be C-contiguous and of these dtypes.
@@ -198,7 +198,7 @@ class Handle:
             summary.shape[0],
             ffi.from_buffer("double[]", coeffs),
             ffi.from_buffer("double[]", overheads),
-            ffi.NULL if phase_s is None else ffi.from_buffer("double[]", phase_s),
+            ffi.NULL if arrival_s is None else ffi.from_buffer("double[]", arrival_s),
             engine,
             workers,
             output,
@@ -265,7 +265,7 @@ class Handle:
             1,
             from_buffer("double[]", coeffs),
             from_buffer("double[]", overheads),
-            buffers.no_phase,
+            buffers.no_arrivals,
             engine,
             1,
             buffers.output,
@@ -308,7 +308,7 @@ class _Buffers:
     def __init__(self, library: _Library, requests: int) -> None:
         ffi, lib = library.ffi, library.lib
         self.from_buffer = ffi.from_buffer
-        self.no_phase = ffi.NULL
+        self.no_arrivals = ffi.NULL
         self.block = np.empty(3 * requests + lib.PSB_SUMMARY_COLUMNS)
         self.detail = np.empty((lib.PSB_DETAIL_ROWS, requests), np.int32)
         self.text = ffi.new("char[]", _TEXT_SIZE)

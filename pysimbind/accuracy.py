@@ -89,7 +89,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class PhaseFloor:
-    """How much replicas differ that differ in the phase of the first step only, in percent.
+    """How much replicas differ that differ only in the phases at which requests come, in percent.
 
     For each latency the mean, over requests and over pairs of replicas a and b, of
     200 |a - b| / (a + b). Which phase the real server had can't be known, so no prediction of
@@ -178,8 +178,8 @@ def phase_floor(
 ) -> PhaseFloor:
     """Return how much K replicas differ: TTFTs [K, R] and E2Es [K, R] in seconds, K >= 2.
 
-    The replicas are simulations of one workload with the same parameters, that differ in the phase
-    of the first step. The floor of TPOT needs ``output_tokens`` [R] and is NaN without them.
+    The replicas are simulations of one workload with the same parameters, that differ in the phases
+    at which requests come. The floor of TPOT needs ``output_tokens`` [R] and is NaN without them.
     Raises ``InputError`` for other shapes.
     """
     first, last = (np.asarray(values, dtype=np.float64) for values in (ttft, e2e))

@@ -1,6 +1,6 @@
-"""Predictions as means over runs that differ only in the phase of the first step.
+"""Predictions as means over runs that differ only in the phases at which requests come.
 
-When a request arrives within the engine's step is chance; by it two measurements of the same load
+Where within the engine's step a request arrives is chance; by it two measurements of the same load
 differ, and two simulations. The mean of several is nearer to the next measurement than any one.
 """
 
@@ -21,6 +21,10 @@ FloatArray = npt.NDArray[np.float64]
 REPLICAS = 6
 """How many runs a prediction is the mean of, unless told otherwise."""
 
+# Arrivals are moved by up to a quarter of a step to either side: enough to lose the phase.
+_REACH = 0.25
+_SEED = 0  # the same simulation gives the same prediction
+
 
 class Replicas(NamedTuple):
     """K runs. ``result``: the first, with TTFT and E2E [R] replaced by the means over all.
@@ -34,24 +38,31 @@ class Replicas(NamedTuple):
 
 
 def replicate(simulator: Simulator, params: ParamsLike, replicas: int = REPLICAS) -> Replicas:
-    """Simulate one candidate with the first step delayed by 0, 1/K, 2/K, ... of a step.
+    """Simulate one candidate as it is, and K - 1 times with arrivals moved by parts of a step.
 
-    A step is taken to be as long as the median time between a request's tokens. Under
-    ``blis-2025-07``, whose first step can't wait, there is one run. Raises ``InputError`` for
+    Each distinct arrival is moved on its own, so that every busy period of the server begins with
+    another phase; requests keep their order, and those that come together stay together. A step is
+    taken to be as long as the median time between a request's tokens. Raises ``InputError`` for
     ``replicas`` below 1.
     """
     count = _count(replicas)
-    if simulator.config.semantics == "blis-2025-07":
-        count = 1
     first = simulator.run(params)
     ttft, e2e = first.ttft[np.newaxis], first.e2e[np.newaxis]
     step_s = _step_s(first)
     if count > 1 and step_s > 0:
-        vector = simulator.vector(params)
-        phases_s = step_s * np.arange(1, count) / count
-        others = simulator.run_batch(np.tile(vector, (count - 1, 1)), phase_s=phases_s)
+        rows = np.tile(simulator.vector(params), (count - 1, 1))
+        arrival_s = _moved(simulator.workload.arrival_s, step_s, count - 1)
+        others = simulator.run_batch(rows, arrival_s=arrival_s)
         ttft, e2e = np.concatenate([ttft, others.ttft]), np.concatenate([e2e, others.e2e])
     return Replicas(first.with_latencies(ttft.mean(axis=0), e2e.mean(axis=0)), ttft, e2e)
+
+
+def _moved(arrival_s: FloatArray, step_s: float, count: int) -> FloatArray:
+    """Return arrivals [count, R], each distinct one moved at random, in their old order."""
+    distinct, which = np.unique(arrival_s, return_inverse=True)
+    shifts = np.random.default_rng(_SEED).uniform(-_REACH, _REACH, (count, distinct.size))
+    moved: FloatArray = np.sort(distinct + step_s * shifts, axis=1)[:, which]
+    return moved
 
 
 def _step_s(result: SimResult) -> float:

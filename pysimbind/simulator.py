@@ -106,17 +106,17 @@ class Simulator:
         return Jacobian(SimResult(block, detail), jacobian[0], jacobian[1], self.model.names)
 
     def run_batch(
-        self, params: npt.ArrayLike, *, workers: int = 0, phase_s: npt.ArrayLike | None = None
+        self, params: npt.ArrayLike, *, workers: int = 0, arrival_s: npt.ArrayLike | None = None
     ) -> BatchResult:
         """Simulate N candidates, [N, names], on ``workers`` threads (0: one a processor).
 
-        ``phase_s`` [N] or a scalar, seconds >= 0: how long the first step waits, as if the server
-        had been in the midst of another when the first request came. Raises as ``run``, naming the
-        candidate's row, and ``InputError`` for phases that are none, or under ``blis-2025-07``.
+        ``arrival_s`` [N, R] or [R], seconds: when each candidate's requests are sent, in place of
+        the workload's own arrivals. Raises as ``run``, naming the candidate's row, and
+        ``InputError`` for arrivals of another shape or out of range.
         """
         matrix = _matrix(params, self.model.names, "parameters")
         split = len(self.model.terms)
-        return self._run_rows(matrix[:, :split], matrix[:, split:], workers, phase_s)
+        return self._run_rows(matrix[:, :split], matrix[:, split:], workers, arrival_s)
 
     def vector(self, params: ParamsLike) -> npt.NDArray[np.float64]:
         """Return parameters as ``run`` takes them as one array, in the order of the model's names.
@@ -182,35 +182,25 @@ class Simulator:
         coeffs: npt.NDArray[np.float64],
         overheads: npt.NDArray[np.float64],
         workers: int,
-        phase_s: npt.ArrayLike | None = None,
+        arrival_s: npt.ArrayLike | None = None,
     ) -> BatchResult:
         """Simulate candidates that have been checked."""
         c, o = np.ascontiguousarray(coeffs), np.ascontiguousarray(overheads)
         if workers < 0:
             raise InputError(f"workers is {workers}: expected 0 (one a processor) or more")
         rows = c.shape[0]
-        phases = None if phase_s is None else self._phases(phase_s, rows)
+        sent_s = None if arrival_s is None else self._arrivals(arrival_s, rows)
         latency = np.empty((2, rows, self.workload.num_requests))
         summary = np.empty((rows, len(SUMMARY)), np.int64)
-        self._handle.run(c, o, latency, summary, self._engine, workers, phases)
+        self._handle.run(c, o, latency, summary, self._engine, workers, sent_s)
         return BatchResult(latency, summary)
 
-    def _phases(self, phase_s: npt.ArrayLike, rows: int) -> npt.NDArray[np.float64]:
-        if self.config.semantics == "blis-2025-07":
-            raise InputError(
-                "phase_s: blis-2025-07 starts its first step when the first request arrives, in "
-                "whole microseconds: leave it out, or use vllm-v1"
-            )
+    def _arrivals(self, arrival_s: npt.ArrayLike, rows: int) -> npt.NDArray[np.float64]:
+        shape = (rows, self.workload.num_requests)
         try:
-            phases = np.array(np.broadcast_to(np.asarray(phase_s, np.float64), (rows,)))
+            return np.ascontiguousarray(np.broadcast_to(np.asarray(arrival_s, np.float64), shape))
         except (TypeError, ValueError):
-            raise InputError(
-                f"phase_s must be a number of seconds for each of {rows} rows"
-            ) from None
-        bad = np.flatnonzero(~(np.isfinite(phases) & (phases >= 0)))
-        if bad.size:
-            raise InputError(f"phase_s of row {bad[0]} is {phases[bad[0]]}: expected seconds >= 0")
-        return phases
+            raise InputError(f"arrival_s must be seconds of shape {shape}, or one row") from None
 
 
 def simulate(

@@ -12,7 +12,7 @@ type Candidates struct {
 	Terms     Terms     // of Coeffs and the Jacobians
 	Coeffs    []float64 // [n, Terms.Count]
 	Overheads []float64 // [n, NumOverheads]
-	PhaseS    []float64 // [n] as Params.PhaseUS, in seconds, or nil
+	ArrivalS  []float64 // [n, R] when requests are sent, or nil: as the workload has it
 	TTFT, E2E []float64 // [n, R]
 	Summary   []int64   // [n, SummaryColumns]
 	Detail    []int32   // [n, DetailRows, R], or nil
@@ -124,8 +124,11 @@ func (s *Simulator) runRow(i int, c *Candidates, engine Engine) error {
 	n := s.NumRequests()
 	var p Params
 	c.Terms.scatter(&p, row(c.Coeffs, i, c.Terms.Count), row(c.Overheads, i, NumOverheads))
-	if c.PhaseS != nil {
-		p.PhaseUS = c.PhaseS[i] * microsPerSecond
+	if c.ArrivalS != nil {
+		var err error
+		if s, err = s.at(row(c.ArrivalS, i, n)); err != nil {
+			return err
+		}
 	}
 	r := c.result(i, n)
 	r.NoPeak = c.Detail == nil

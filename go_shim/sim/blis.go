@@ -39,7 +39,6 @@ func newBLIS(w *Workload, c Config) *blis {
 	n := len(w.ArrivalS)
 	b := &blis{
 		numRequests: n,
-		arrival:     make([]int64, n),
 		input:       append([]int64(nil), w.InputTokens...),
 		output:      append([]int64(nil), w.OutputTokens...),
 		maxSeqs:     c.MaxNumSeqs,
@@ -48,20 +47,35 @@ func newBLIS(w *Workload, c Config) *blis {
 		poolBlocks:  c.NumGPUBlocks,
 		horizon:     horizonTicks(c.HorizonS),
 	}
-	for i, a := range w.ArrivalS {
-		b.arrival[i] = int64(math.Round(a * microsPerSecond))
+	for i := range b.input {
 		b.longest.include(b.input[i], max(b.output[i], 1))
 	}
 	if b.poolBlocks == 0 {
 		b.poolBlocks = b.blocksEver()
 	}
-	b.generated = b.countGenerated()
 	if c.EnablePrefixCaching && w.PromptIDs != nil {
 		b.promptIDs, b.outputIDs = w.PromptIDs.clone(), w.OutputIDs.clone()
 		b.prefixes = newPrefixTable(b.promptIDs, b.outputIDs, c.BlockSize)
 	}
-	b.leapable = b.provablyLeapable()
+	b.plan(w.ArrivalS)
 	return b
+}
+
+// plan notes when the requests arrive, in seconds, and what depends on it.
+func (b *blis) plan(arrivalS []float64) {
+	b.arrival = make([]int64, len(arrivalS))
+	for i, a := range arrivalS {
+		b.arrival[i] = int64(math.Round(a * microsPerSecond))
+	}
+	b.generated = b.countGenerated()
+	b.leapable = b.provablyLeapable()
+}
+
+// at is the same with the requests arriving at other times.
+func (b *blis) at(arrivalS []float64) *blis {
+	other := *b
+	other.plan(arrivalS)
+	return &other
 }
 
 func (r *Ragged) clone() *Ragged {

@@ -59,16 +59,41 @@ func New(w *Workload, c Config) (*Simulator, error) {
 		if s.v1, err = newV1(w, c); err != nil {
 			return nil, err
 		}
-		s.scratch.New = func() any { return newV1LeapScratch(s.v1) }
-		s.skip.New = func() any { return newV1SkipScratch(s.v1) }
+		s.makePools()
 		return s, nil
 	}
 	if w.MaxConcurrency != 0 {
 		return nil, fmt.Errorf("%w: blis-2025-07 has no closed loop: use vllm-v1, or leave max_concurrency out", ErrWorkload)
 	}
 	s.blis = newBLIS(w, c)
-	s.scratch.New = func() any { return newLeapScratch(s.blis) }
+	s.makePools()
 	return s, nil
+}
+
+func (s *Simulator) makePools() {
+	if s.blis != nil {
+		s.scratch.New = func() any { return newLeapScratch(s.blis) }
+		return
+	}
+	s.scratch.New = func() any { return newV1LeapScratch(s.v1) }
+	s.skip.New = func() any { return newV1SkipScratch(s.v1) }
+}
+
+// at is a simulator of the same requests, sent at other times, in seconds.
+func (s *Simulator) at(arrivalS []float64) (*Simulator, error) {
+	for i, a := range arrivalS {
+		if err := validArrival(i, a); err != nil {
+			return nil, err
+		}
+	}
+	t := &Simulator{numRequests: s.numRequests}
+	if s.v1 != nil {
+		t.v1 = s.v1.at(arrivalS)
+	} else {
+		t.blis = s.blis.at(arrivalS)
+	}
+	t.makePools()
+	return t, nil
 }
 
 // NumRequests is the length of every per-request result.
@@ -81,9 +106,6 @@ func (s *Simulator) Run(p *Params, engine Engine, r *Result) error {
 	}
 	if s.v1 != nil {
 		return s.runV1(p, engine, r)
-	}
-	if p.PhaseUS != 0 {
-		return fmt.Errorf("%w: blis-2025-07 has no phase of the first step", ErrParams)
 	}
 	if engine != Reference && s.blis.leapable {
 		sc := s.scratch.Get().(*leapScratch)
@@ -145,8 +167,8 @@ func validateWorkload(w *Workload) error {
 		return fmt.Errorf("%w: max_concurrency is %d, expected >= 1, or 0 for none", ErrWorkload, w.MaxConcurrency)
 	}
 	for i, a := range w.ArrivalS {
-		if !(math.Abs(a) <= maxArrivalS) {
-			return fmt.Errorf("%w: request %d: arrival of %v s is not within ±%g s", ErrWorkload, i, a, maxArrivalS)
+		if err := validArrival(i, a); err != nil {
+			return err
 		}
 		if err := validTokens(i, "input", w.InputTokens[i]); err != nil {
 			return err
@@ -159,6 +181,13 @@ func validateWorkload(w *Workload) error {
 		return err
 	}
 	return validateRagged(w.OutputIDs, w.OutputTokens, "output")
+}
+
+func validArrival(i int, a float64) error {
+	if !(math.Abs(a) <= maxArrivalS) {
+		return fmt.Errorf("%w: request %d: arrival of %v s is not within ±%g s", ErrWorkload, i, a, maxArrivalS)
+	}
+	return nil
 }
 
 func validTokens(i int, kind string, n int64) error {
@@ -227,10 +256,6 @@ func (p *Params) validate() error {
 	}
 	if i := notFinite(p.Overheads[:]); i >= 0 {
 		return fmt.Errorf("%w: overhead %d is %v", ErrParams, i, p.Overheads[i])
-	}
-	if !(p.PhaseUS >= 0 && p.PhaseUS < maxStepTicks) {
-		return fmt.Errorf("%w: the phase is %v s, expected 0 or more, and less than a step may take",
-			ErrParams, p.PhaseUS/microsPerSecond)
 	}
 	return nil
 }

@@ -113,10 +113,6 @@ type Config struct {
 type Params struct {
 	Coeffs    [NumTerms]float64 // 0: the term is absent
 	Overheads [NumOverheads]float64
-
-	// PhaseUS is how long the first step waits after the first request was sent: as if the engine
-	// had then been in the midst of another. Not under blis-2025-07.
-	PhaseUS float64
 }
 
 // Terms lists what a model consists of. NewTerms makes one of what has not been checked.

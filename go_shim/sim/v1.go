@@ -62,7 +62,6 @@ const noLimit = math.MaxInt64 / 4
 func newV1(w *Workload, c Config) (*v1, error) {
 	v := &v1{
 		numRequests: len(w.ArrivalS),
-		arrival:     make([]float64, len(w.ArrivalS)),
 		input:       slices.Clone(w.InputTokens),
 		output:      slices.Clone(w.OutputTokens),
 		concurrency: w.MaxConcurrency,
@@ -84,11 +83,25 @@ func newV1(w *Workload, c Config) (*v1, error) {
 	if c.Semantics == VLLMV1_0_9_1 {
 		v.watermark, v.maxComputed = 0, v.maxLen
 	}
-	for i, a := range w.ArrivalS {
-		v.arrival[i] = a * microsPerSecond
+	for i := range v.output {
 		v.output[i] = max(min(v.output[i], v.maxLen-v.input[i]), 1)
 		v.longest.include(v.input[i], v.output[i])
 		v.patience = max(v.patience, 2*(v.input[i]+v.output[i])+8)
+	}
+	v.plan(w.ArrivalS)
+	v.prepareBlocks(w, c.NumGPUBlocks)
+	if err := v.checkPrompts(); err != nil {
+		return nil, err
+	}
+	v.leapable = v.provablyLeapable()
+	return v, nil
+}
+
+// plan puts the requests in order, sent at the given times, in seconds.
+func (v *v1) plan(arrivalS []float64) {
+	v.arrival = make([]float64, len(arrivalS))
+	for i, a := range arrivalS {
+		v.arrival[i] = a * microsPerSecond
 	}
 	v.order = arrivalOrder(v.arrival)
 	v.planned = make([]v1Planned, 0, len(v.order)+1)
@@ -96,12 +109,13 @@ func newV1(w *Workload, c Config) (*v1, error) {
 		v.planned = append(v.planned, v1Planned{int(i), v.input[i], v.output[i], v.arrival[i]})
 	}
 	v.planned = append(v.planned, v1Planned{arrival: math.Inf(1)})
-	v.prepareBlocks(w, c.NumGPUBlocks)
-	if err := v.checkPrompts(); err != nil {
-		return nil, err
-	}
-	v.leapable = v.provablyLeapable()
-	return v, nil
+}
+
+// at is the same with the requests sent at other times; nothing else depends on these.
+func (v *v1) at(arrivalS []float64) *v1 {
+	other := *v
+	other.plan(arrivalS)
+	return &other
 }
 
 // newV1Rules turns flags into rules. The release of mid-2025 knows neither asynchronous scheduling

@@ -179,24 +179,14 @@ type v1Overheads struct {
 	token float64 // vllm + schedule + update: from the end of a step to the token's delivery
 	gap   float64 // queue + schedule + update: from the end of a step to the next one
 	delay float64 // the most that any request's own delay may be
-	phase float64 // of the first step; 0 from then on
 }
 
-func newV1Overheads(p *Params, delay float64) v1Overheads {
-	o := &p.Overheads
+func newV1Overheads(o *[NumOverheads]float64, delay float64) v1Overheads {
 	return v1Overheads{
 		token: o[vllmOverhead] + o[scheduleTime] + o[updateTime],
 		gap:   o[queueOverhead] + o[scheduleTime] + o[updateTime],
 		delay: delay,
-		phase: p.PhaseUS,
 	}
-}
-
-// wake is when an idle engine begins to work for a request that is sent at the given time.
-func (o *v1Overheads) wake(sent float64) float64 {
-	at := sent + o.phase
-	o.phase = 0
-	return at
 }
 
 // durations are the step lengths that check finds in order: at least the first, below the second.

@@ -95,7 +95,7 @@ func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 		v1: v, r: r, model: newModel(&p.Coeffs), delays: newDelays(&p.Coeffs), client: &sc.client,
 		partial: noRequest, active: &sc.active, firsts: &sc.firsts, leaving: &sc.leaving,
 	}
-	run.over = newV1Overheads(p, run.delays.most(v.longest))
+	run.over = newV1Overheads(&p.Overheads, run.delays.most(v.longest))
 	run.clock = newV1Clock(run.model, run.over.gap)
 	run.least, run.below = run.over.durations()
 	run.sent = v.arrival
@@ -166,7 +166,7 @@ func (run *v1Leap) loop() bool {
 		if run.grad != nil {
 			run.grad.jump(run.client.nextGrad())
 		}
-		run.clock.jump(run.over.wake(run.nextAt))
+		run.clock.jump(run.nextAt)
 		run.busy++
 	}
 }

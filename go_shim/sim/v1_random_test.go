@@ -108,7 +108,6 @@ func checkRandomV1(t *testing.T, seed uint64) bool {
 	rng := rand.New(rand.NewPCG(seed, 0x71))
 	draw := [...]func(*rand.Rand) (*Workload, Config, *Params){plainV1, randomV1, tightV1, tightV1}[seed%4]
 	w, c, p := draw(rng)
-	p.PhaseUS = float64(rng.IntN(3)/2) * 20e3 * rng.Float64()
 	return checkEngines(t, seed, w, c, p)
 }
 

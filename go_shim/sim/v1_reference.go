@@ -23,7 +23,7 @@ func newV1Reference(v *v1, p *Params, r *Result) *v1Reference {
 		v1Scheduler: newV1Scheduler(v), client: newV1Client(v), result: r,
 		model: newModel(&p.Coeffs), delays: newDelays(&p.Coeffs),
 	}
-	run.over = newV1Overheads(p, run.delays.most(v.longest))
+	run.over = newV1Overheads(&p.Overheads, run.delays.most(v.longest))
 	run.clock = newV1Clock(run.model, run.over.gap)
 	return run
 }
@@ -94,7 +94,7 @@ func (run *v1Reference) wait() bool {
 	if run.grad != nil {
 		run.grad.jump(run.client.nextGrad())
 	}
-	run.clock.jump(run.over.wake(next))
+	run.clock.jump(next)
 	run.busy++
 	return true
 }

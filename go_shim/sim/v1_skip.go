@@ -57,7 +57,7 @@ func (v *v1) runSkip(p *Params, sc *v1SkipScratch, r *Result) {
 	*run = v1Skip{
 		v1: v, v1SkipScratch: sc, r: r, model: newModel(&p.Coeffs), delays: newDelays(&p.Coeffs),
 	}
-	run.over = newV1Overheads(p, run.delays.most(v.longest))
+	run.over = newV1Overheads(&p.Overheads, run.delays.most(v.longest))
 	run.clock = newV1Clock(run.model, run.over.gap)
 	if run.grad = newGradient(r, &sc.gradient); run.grad != nil {
 		run.client.differentiate()
@@ -116,7 +116,7 @@ func (run *v1Skip) wait() bool {
 	if run.grad != nil {
 		run.grad.jump(run.client.nextGrad())
 	}
-	run.clock.jump(run.over.wake(next))
+	run.clock.jump(next)
 	run.busy++
 	return true
 }

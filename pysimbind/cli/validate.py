@@ -40,7 +40,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=REPLICAS,
         metavar="K",
-        help="predictions are means over K phases of the first step (default: %(default)s)",
+        help="predictions are means over K runs that differ in phase (default: %(default)s)",
     )
     add("--strict", action="store_true", help="refuse data that the checks find fault with")
     add("--out", metavar="FILE", help="save the verdict as JSON")

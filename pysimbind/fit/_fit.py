@@ -32,9 +32,11 @@ from .result import FitResult, FittedRun
 from .status import FitStatus
 
 # At a bound is within this share of the box's width. Boxes of coefficients are wide: a
-# ten-thousandth of the original one still matters. Overheads count in whole microseconds.
+# ten-thousandth of the original one still matters. Overheads count in whole microseconds. An open
+# interval has no width: there it is a share of what doubles E2Es.
 _AT_BOUND_COEFFICIENT = 1e-5
 _AT_BOUND_OVERHEAD = 1e-3
+_AT_BOUND_OPEN = 1e-6
 # Explaining what can't be told apart takes a walk through every step: longer than a fit, if there
 # are more requests than this.
 _EXPLAINED = 1000
@@ -216,7 +218,7 @@ class _Task:
             bounds=box.space,
             fixed=dict(box.held),
             fixed_why=box.held_why,
-            at_bound=_at_bound(box.search, search.cube, found.x),
+            at_bound=_at_bound(box.search, search.scale, found.x),
             no_effect=found.no_effect,
             infeasible=found.infeasible,
             identifiability=found.identifiability,
@@ -328,10 +330,15 @@ def _by_name(
     return {e.name: weight for e, weight in zip(experiments, given, strict=True)}
 
 
-def _at_bound(space: Space, cube: Space, x: FloatArray) -> dict[str, str]:
-    """Return the free parameters at a finite bound; ``cube`` tells how wide their interval is."""
-    coefficients = cube.at_bound(x, rtol=_AT_BOUND_COEFFICIENT)
-    overheads = cube.at_bound(x, rtol=_AT_BOUND_OVERHEAD)
-    found = {n: side for n, side in overheads.items() if n in OVERHEADS or n in coefficients}
-    finite = np.isfinite(space.lower), np.isfinite(space.upper)
-    return {n: side for n, side in found.items() if finite[side == "upper"][space.model.index(n)]}
+def _at_bound(space: Space, scale: FloatArray, x: FloatArray) -> dict[str, str]:
+    """Return the free parameters at a bound; ``scale`` tells how wide an open interval is."""
+    overhead = np.array([name in OVERHEADS for name in space.names])
+    span = space.upper - space.lower
+    share = np.where(overhead, _AT_BOUND_OVERHEAD, _AT_BOUND_COEFFICIENT)
+    near = np.where(np.isfinite(span), share * span, _AT_BOUND_OPEN * scale)
+    at_lower = (span > 0) & (x - space.lower <= near)
+    at_upper = (span > 0) & (space.upper - x <= near)
+    return {
+        space.names[i]: "lower" if at_lower[i] else "upper"
+        for i in np.flatnonzero(at_lower | at_upper)
+    }

@@ -24,7 +24,7 @@ _PATIENCE = 3
 _NOISE = 0.1
 _ROUNDING = 1e-12  # of that element: keeps the normal equations solvable
 # Stalled: the linear model promised this share of the loss, and no step kept the promise.
-_PROMISE = 0.2
+_PROMISE = 0.3
 
 
 def run_lsq(search: Search, seed: int) -> None:

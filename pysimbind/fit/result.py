@@ -174,10 +174,11 @@ class FitResult:
     ) -> SimResult:
         """Simulate a workload with the fitted parameters.
 
-        TTFT and E2E [R] in seconds are the means over ``replicas`` that differ in the phase of the
-        first step, all else is that of the first. Without ``config``, an experiment brings its
-        own server settings, and a bare workload meets the server of the fit. Raises ``FitError``
-        where the fit had several servers, and ``InputError`` for ``replicas`` below 1.
+        TTFT and E2E [R] in seconds are the means over ``replicas`` that differ in the phases of a
+        step at which requests come, all else is that of the first. Without ``config``, an
+        experiment brings its own server settings, and a bare workload meets the server of the fit.
+        Raises ``FitError`` where the fit had several servers, and ``InputError`` for ``replicas``
+        below 1.
         """
         if isinstance(experiment_or_workload, Experiment):
             workload = experiment_or_workload.workload
