@@ -69,16 +69,14 @@ def test_help_lists_the_commands() -> None:
     [
         (
             [],
-            "a command is needed: simulate, fit, sweep, capacity, export, convert, collect, "
-            "experiments",
+            f"a command is needed: {', '.join(COMMANDS)} (see",
         ),
         (["--"], "see python -m pysimbind --help"),
         (["--version"], "unrecognized arguments: --version"),
         (["simulte"], "unknown command 'simulte'; did you mean 'simulate'?"),
         (
             ["qqq"],
-            "unknown command 'qqq' (commands: simulate, fit, sweep, capacity, export, convert, "
-            "collect, experiments)",
+            f"unknown command 'qqq' (commands: {', '.join(COMMANDS)})",
         ),
         (["experiments", "exp1"], "unrecognized arguments: exp1 (see python -m pysimbind exper"),
         (

@@ -238,7 +238,7 @@ def test_what_a_killed_collect_left_is_cleared(bench: Bench) -> None:
     ("wrong", "message", "options"),
     [
         ("dies-at-start", "the server ended: exit code 1, 'ValueError: no such model'", ()),
-        ("never-healthy", "not healthy after 0.7 s", ("--startup-timeout", "0.7")),
+        ("never-healthy", "not healthy after 2 s", ("--startup-timeout", "2")),
         ("dies-in-bench", "the server ended: exit code 3, 'MemoryError: out of KV blocks", ()),
         ("bench-exits-1", "the benchmark failed: exit code 1, 'ValueError: the dataset is", ()),
         ("bench-hangs", "ran for more than 0.5 s", ("--run-timeout", "0.5")),
