@@ -1,0 +1,164 @@
+"""Measure how well the default recipe predicts what it was not fitted to, on real servers' runs.
+
+    python -m benchmarks.accuracy --shared ../shared/data --update-page
+
+fits each set of runs with three models and puts the tables into docs/accuracy.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import build
+from pysimbind import Experiment, ServerConfig, load_experiment
+from pysimbind.errors import PysimbindError
+from pysimbind.fit import fit
+from pysimbind.server_settings import from_mapping, resolve
+
+from .pages import ROOT, replace_table
+from .scores import Case, Score, missed, tables
+
+PAGE = ROOT / "docs" / "accuracy.md"
+MODELS = ("quadratic15", "small", "extended")
+
+_R2, _R4, _R6 = (f"residency_sweep_rate_agg_{rate}rps_vanilla" for rate in (2, 4, 6))
+_R12 = "residency_w5_sweep_agg12"
+_S3, _S9, _S15, _C32 = "Q_sync_r3", "Q_sync_r9_s43", "Q_sync_r15_s43", "Q_sync_c32"
+
+CASES = (
+    Case("Qwen3-14B, 2 req/s", (_R2,)),
+    Case("Qwen3-14B, 4 req/s", (_R4,)),
+    Case("Qwen3-14B, 6 req/s", (_R6,)),
+    Case("Qwen3-14B, 12 req/s", (_R12,)),
+    Case("Qwen3-14B, all four together", (_R2, _R4, _R6, _R12)),
+    Case("Qwen3-14B, 2 and 6 → 4 req/s", (_R2, _R6, _R4), f"runs:{_R4}"),
+    Case("Qwen3-14B, 2 and 4 → 6 req/s", (_R2, _R4, _R6), f"runs:{_R6}", above=True),
+    Case("Qwen3-14B, 4 and 6 → 12 req/s", (_R4, _R6, _R12), f"runs:{_R12}", above=True),
+    Case("CodeLlama-34B, mixed", ("otel_jan20-codellama-train-1",)),
+    Case("CodeLlama-34B, prefill", ("otel_jan20-codellama-prefill-1",)),
+    Case("Llama-3.1-8B, RTX 4090", ("llmservingsim_rtx4090_llama31-8b",)),
+    Case("Llama-3.1-8B, RTX PRO 6000", ("llmservingsim_rtxpro6000_llama31-8b",)),
+    Case("Llama-2-7B, code", ("training_20260217-155451-llama-2-7b-tp1-codegen",)),
+    Case("Llama-2-7B, general", ("training_20260217-231439-llama-2-7b-tp1-general",)),
+    Case("CPU, 3 and 15 → 9 req/s", (_S3, _S15, _S9), f"runs:{_S9}"),
+    Case("CPU, 3 and 9 → 15 req/s", (_S3, _S9, _S15), f"runs:{_S15}", above=True),
+    Case("CPU, 3, 9, 15 req/s → 32 at once", (_S3, _S9, _S15, _C32), f"runs:{_C32}", above=True),
+    Case("CPU, 4 and 12 req/s", ("Q_async_r4", "Q_async_r12")),
+    Case("CPU, 128 tokens a step", ("Q_chunk128_r3",)),
+    Case("CPU, 96 KV blocks", ("Q_fewkv96_r3",)),
+    Case("CPU, a larger model", ("Q_small_r3",)),
+)
+GROUPS = {
+    "GPU": lambda case: not case.title.startswith("CPU"),
+    "CPU": lambda case: case.title.startswith("CPU"),
+}
+# Decoding requests in steps that are compared between runs: all three runs have many such steps.
+_BATCH = (13, 20)
+
+
+def load_run(data: Path, name: str) -> Experiment:
+    """Load a run of ``data``, its server's settings from the notes that lie beside it."""
+    cpu = data / "vllm_cpu" / f"{name}.json"
+    if cpu.exists():
+        meta = json.loads(cpu.with_suffix(".meta.json").read_text("utf-8"))
+        args, blocks = meta["server_args"], meta["num_gpu_blocks"]
+        config = ServerConfig.from_vllm_args(args, num_gpu_blocks=blocks)
+        # vLLM 0.32 schedules synchronously on CPUs, whatever it is told
+        return load_experiment(cpu, config.replace(async_scheduling=False))
+    notes = data / "real" / "runs.json"
+    known = json.loads(notes.read_text("utf-8"))[name]
+    caching = known["prefix_caching"]  # a sentence where it is not known
+    told = {
+        "enable_prefix_caching": caching if isinstance(caching, bool) else None,
+        "vllm_version": known["vllm"],
+    }
+    config, _ = resolve([from_mapping(known | told, notes.name)])
+    return load_experiment(data / "real" / f"{name}.csv", config)
+
+
+def score(case: Case, experiments: Sequence[Experiment], model: str) -> Score:
+    """Fit with all defaults, and judge what was held out."""
+    begin_s = time.process_time()
+    result = fit(experiments, model=model, holdout=case.holdout)
+    cpu_s = time.process_time() - begin_s
+    # of several runs, the row of all together comes last
+    row = [row for row in result.accuracy if row.part == "held-out"][-1]
+    assert row.floor is not None  # the semantics is none that has one run only
+    return Score(
+        e2e_mape=row.accuracy.e2e.mape,
+        e2e_mean=row.accuracy.e2e.mean,
+        ttft_mape=row.accuracy.ttft.mape,
+        ttft_floor=row.floor.ttft,
+        ttft_mean=row.accuracy.ttft.mean,
+        cpu_s=cpu_s,
+    )
+
+
+def measure(data: Path, cases: Sequence[Case] = CASES) -> dict[Case, dict[str, Score]]:
+    """Score every model on every case; prints a line each."""
+    scores: dict[Case, dict[str, Score]] = {}
+    for case in cases:
+        experiments = [load_run(data, name) for name in case.runs]
+        scores[case] = {}
+        for model in MODELS:
+            found = scores[case][model] = score(case, experiments, model)
+            print(
+                f"{case.title:34} {model:11} E2E {found.e2e_mape:5.2f} {found.e2e_mean:+6.2f}  "
+                f"TTFT {found.ttft_mape:5.1f} / {found.ttft_floor:4.1f} {found.ttft_mean:+6.1f}  "
+                f"{found.cpu_s:5.2f} s  missed: {', '.join(missed(case, found)) or '-'}",
+                flush=True,
+            )
+    return scores
+
+
+def steps_of_one_batch(data: Path) -> list[str]:
+    """Return a table of what steps of like batches took in several runs of the CPU server."""
+    lines = ["| run | steps | mean [ms] | std [ms] |", "|---|--:|--:|--:|"]
+    for name in (_S9, _S15, _C32):
+        log = json.loads((data / "vllm_cpu" / f"{name}.steps.json").read_text("utf-8"))
+        column = dict(zip(log["columns"], np.array(log["rows"]).T, strict=True))
+        decoding = (column["gen_reqs"] >= _BATCH[0]) & (column["gen_reqs"] <= _BATCH[1])
+        times = column["elapsed_ms"][decoding & (column["ctx_tokens"] == 0)]
+        lines.append(f"| `{name}` | {times.size} | {times.mean():.1f} | {times.std():.1f} |")
+    return lines
+
+
+def main() -> None:
+    """Measure, print the tables, and perhaps update the page."""
+    parser = argparse.ArgumentParser(description="Measure the accuracy of fits on real runs.")
+    parser.add_argument("--shared", type=Path, required=True, help="folder of vllm_cpu/ and real/")
+    parser.add_argument("--only", default="", metavar="TEXT", help="sets whose title has this text")
+    parser.add_argument("--update-page", action="store_true", help="put the tables into the page")
+    args = parser.parse_args()
+    cases = [case for case in CASES if args.only in case.title]
+    if not cases:
+        parser.error(f"--only {args.only!r}: no title has that")
+    if args.update_page and len(cases) < len(CASES):
+        parser.error("--update-page needs all sets: leave --only out")
+    build.build()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what the checks find in the data is in docs/checks.md
+            scores = measure(args.shared, cases)
+        found = [*tables(scores, GROUPS), steps_of_one_batch(args.shared)]
+    except (OSError, PysimbindError) as exc:
+        parser.error(str(exc))
+    for table in found:
+        print("", *table, sep="\n")
+    if args.update_page:
+        text = PAGE.read_text("utf-8")
+        for table in found:
+            text = replace_table(text, table)
+        PAGE.write_text(text, "utf-8")
+        print(f"\nupdated {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
