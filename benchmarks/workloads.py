@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from pysimbind import NAMES, Parameters, ServerConfig, Workload
+from pysimbind import (
+    NAMES,
+    Experiment,
+    Parameters,
+    ServerConfig,
+    SimResult,
+    Simulator,
+    Workload,
+)
 
 RATE_RPS = 60.0
 # A decoded token takes 34 us, a prefilled one 10 us: 60 requests/s fill some 180 of 256 seats.
@@ -90,6 +98,15 @@ def starved_of_mixed_lengths(requests: int) -> tuple[Workload, ServerConfig]:
     prompts = rng.integers(10, 410, requests)
     outputs = np.where(rng.random(requests) < 0.35, 1, rng.integers(10, 800, requests))
     return Workload(arrival_s, prompts, outputs), ServerConfig(num_gpu_blocks=2000)
+
+
+def noisy_run(requests: int) -> tuple[Experiment, SimResult]:
+    """Return what the server does with the plain workload, with 5 % of noise and without."""
+    workload, config = plain(requests)
+    with Simulator(workload, config) as simulator:
+        truth = simulator.run(SERVER)
+    ttft, e2e = np.exp(np.random.default_rng(5).normal(0, 0.05, (2, requests)))
+    return Experiment("plain", workload, config, ttft * truth.ttft, e2e * truth.e2e), truth
 
 
 def _short_prefixes(rng: np.random.Generator, prompts: np.ndarray) -> list[np.ndarray]:
