@@ -59,8 +59,9 @@ GROUPS = {
     "GPU": lambda case: not case.title.startswith("CPU"),
     "CPU": lambda case: case.title.startswith("CPU"),
 }
-# Decoding requests in steps that are compared between runs: all three runs have many such steps.
-_BATCH = (13, 20)
+# Steps of like batches, by their decoding requests; the mean of fewer steps says nothing.
+_BATCHES = ((1, 2), (3, 4), (5, 7), (8, 12), (13, 20), (21, 30), (31, 40))
+_FEWEST_STEPS = 20
 
 
 def load_run(data: Path, name: str) -> Experiment:
@@ -118,16 +119,25 @@ def measure(data: Path, cases: Sequence[Case] = CASES) -> dict[Case, dict[str, S
     return scores
 
 
-def steps_of_one_batch(data: Path) -> list[str]:
-    """Return a table of what steps of like batches took in several runs of the CPU server."""
-    lines = ["| run | steps | mean [ms] | std [ms] |", "|---|--:|--:|--:|"]
-    for name in (_S9, _S15, _C32):
-        log = json.loads((data / "vllm_cpu" / f"{name}.steps.json").read_text("utf-8"))
-        column = dict(zip(log["columns"], np.array(log["rows"]).T, strict=True))
-        decoding = (column["gen_reqs"] >= _BATCH[0]) & (column["gen_reqs"] <= _BATCH[1])
-        times = column["elapsed_ms"][decoding & (column["ctx_tokens"] == 0)]
-        lines.append(f"| `{name}` | {times.size} | {times.mean():.1f} | {times.std():.1f} |")
+def steps_by_batch(data: Path) -> list[str]:
+    """Return a table of what decode steps took on the CPU server, by batch and run."""
+    names = (_S3, _S9, _S15, _C32)
+    columns = [_decode_steps(data / "vllm_cpu" / f"{name}.steps.json") for name in names]
+    lines = [f"| decoding requests | {' | '.join(f'`{name}`' for name in names)} |"]
+    lines.append("|---" + "|--:" * len(names) + "|")
+    for low, high in _BATCHES:
+        alike = [ms[(low <= batch) & (batch <= high)] for batch, ms in columns]
+        cells = (f"{ms.mean():.1f}" if ms.size >= _FEWEST_STEPS else "-" for ms in alike)
+        lines.append(f"| {low} to {high} | {' | '.join(cells)} |")
     return lines
+
+
+def _decode_steps(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return requests [S] and milliseconds [S] of the steps of a log that prefill nothing."""
+    log = json.loads(path.read_text("utf-8"))
+    column = dict(zip(log["columns"], np.array(log["rows"]).T, strict=True))
+    decode = column["ctx_tokens"] == 0
+    return column["gen_reqs"][decode], column["elapsed_ms"][decode]
 
 
 def main() -> None:
@@ -147,7 +157,7 @@ def main() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what the checks find in the data is in docs/checks.md
             scores = measure(args.shared, cases)
-        found = [*tables(scores, GROUPS), steps_of_one_batch(args.shared)]
+        found = [*tables(scores, GROUPS), steps_by_batch(args.shared)]
     except (OSError, PysimbindError) as exc:
         parser.error(str(exc))
     for table in found:
