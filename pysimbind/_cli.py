@@ -224,9 +224,13 @@ def read_experiment(
     ``settings`` win over all that is known of the server; ``experiment`` is read in place of the
     one that the options name. Raises ``InputError`` where they name nothing good.
     """
-    options = {name: getattr(args, name) for name in _READING}
     name = args.experiment if experiment is None else experiment
-    return load_experiment(name, settings=settings or None, **options)
+    return load_experiment(name, settings=settings or None, **reading_options(args))
+
+
+def reading_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what ``add_reading`` asks for, as options of ``load_experiment``."""
+    return {name: getattr(args, name) for name in _READING}
 
 
 def reading_inputs(args: argparse.Namespace) -> list[str | None]:

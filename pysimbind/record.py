@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import InputError
 from .experiment import Experiment, experiment_names, load_experiment
@@ -24,23 +26,26 @@ class Record:
 
 
 def load_record(
-    record: str, experiment: str | None = None, params: Parameters | None = None
+    record: str,
+    experiment: str | None = None,
+    params: Parameters | None = None,
+    **reading: Any,
 ) -> Record:
     """Read a saved fit, or an experiment (bundled or a file) with its baseline parameters.
 
     ``experiment``: take the requests from there; the server stays the record's, unless a fit had
     several. Without it, a fit of one bundled experiment brings that one's requests. ``params``
-    replaces the record's own. Raises ``InputError`` where a record has no parameters or no
-    requests.
+    replaces the record's own. ``reading``: options of ``load_experiment`` for the file that the
+    requests come from. Raises ``InputError`` where a record has no parameters or no requests.
     """
     if _is_fit(record):
         fit = FitResult.load(record)
-        given = _requests_of(record, fit, experiment)
+        given = _requests_of(record, fit, experiment, reading)
         found: Parameters | None = fit.parameters
         source = f"{record}, {fit.method} on {fit.experiment}"
     else:
-        own = load_experiment(record)
-        given = own if experiment is None else load_experiment(experiment)
+        own = load_experiment(record, **(reading if experiment is None else {}))
+        given = own if experiment is None else load_experiment(experiment, **reading)
         given = dataclasses.replace(given, config=own.config)
         found, source = params or own.baseline, f"the baseline of {own.name}"
     if params is not None:
@@ -60,11 +65,13 @@ def _is_fit(record: str) -> bool:
     return isinstance(obj, dict) and obj.get("schema") == FIT_SCHEMA
 
 
-def _requests_of(record: str, fit: FitResult, experiment: str | None) -> Experiment:
+def _requests_of(
+    record: str, fit: FitResult, experiment: str | None, reading: Mapping[str, Any]
+) -> Experiment:
     """Return the experiment whose requests go with a fit, on the server of the fit."""
     names = [run.name for run in fit.runs]
     if experiment is not None:
-        given = load_experiment(experiment)
+        given = load_experiment(experiment, **reading)
     elif len(names) > 1:
         raise InputError(
             f"{record}: was fitted to {len(names)} runs ({fit.experiment}): say whose requests to "
@@ -76,7 +83,7 @@ def _requests_of(record: str, fit: FitResult, experiment: str | None) -> Experim
             "--experiment FILE"
         )
     else:
-        given = load_experiment(names[0])
+        given = load_experiment(names[0], **reading)
     servers = [run.config for run in fit.runs]
     if all(server == servers[0] for server in servers):
         given = dataclasses.replace(given, config=servers[0])

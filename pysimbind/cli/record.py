@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from .._cli import read_settings, with_semantics
+from .._cli import add_reading, read_settings, reading_options, with_semantics
 from ..config import SEMANTICS
 from ..errors import ParameterError
 from ..parameters import OVERHEADS, Parameters
@@ -29,11 +29,12 @@ def add_record(parser: argparse.ArgumentParser) -> None:
     )
     names = ",".join(OVERHEADS)
     add("--overheads", metavar="US,US,US,US", help=f"{names} in microseconds")
+    add_reading(parser)
 
 
 def make_record(args: argparse.Namespace) -> Record:
     """Load what the options name; raises ``InputError`` where they name nothing good."""
-    record = load_record(args.record, args.experiment, _parameters(args))
+    record = load_record(args.record, args.experiment, _parameters(args), **reading_options(args))
     experiment = with_semantics(record.experiment, args.semantics)
     config = experiment.config.replace(**read_settings(args.set))
     return dataclasses.replace(record, experiment=dataclasses.replace(experiment, config=config))

@@ -131,12 +131,17 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def read_parameters(path: str, model: str | None = None) -> Parameters:
-    """Read a JSON file {name: value} of a model; raises ``ParameterError`` naming the file."""
+    """Read a JSON file {name: value} of a model, or what ``export --format json`` wrote.
+
+    Raises ``ParameterError`` naming the file.
+    """
     obj = read_json(path, ParameterError)
     if not isinstance(obj, dict):
         raise ParameterError(f"{path}: must be a JSON object {{name: value}} of all parameters")
     if obj.get("schema") == FIT_SCHEMA:
         raise ParameterError(f"{path}: this is a saved fit: give it as --fit {path}")
+    if isinstance(obj.get("params"), dict):  # exported, with the terms of its model
+        model, obj = model or obj.get("model", model), obj["params"]
     try:
         return Parameters.from_mapping(obj, model or QUADRATIC15)
     except ParameterError as exc:
