@@ -30,6 +30,8 @@ MODELS = ("quadratic15", "small", "extended")
 
 _R2, _R4, _R6 = (f"residency_sweep_rate_agg_{rate}rps_vanilla" for rate in (2, 4, 6))
 _R12 = "residency_w5_sweep_agg12"
+_CODE = "training_20260217-155451-llama-2-7b-tp1-codegen"
+_GENERAL = "training_20260217-231439-llama-2-7b-tp1-general"
 _S3, _S9, _S15, _C32 = "Q_sync_r3", "Q_sync_r9_s43", "Q_sync_r15_s43", "Q_sync_c32"
 
 CASES = (
@@ -45,8 +47,12 @@ CASES = (
     Case("CodeLlama-34B, prefill", ("otel_jan20-codellama-prefill-1",)),
     Case("Llama-3.1-8B, RTX 4090", ("llmservingsim_rtx4090_llama31-8b",)),
     Case("Llama-3.1-8B, RTX PRO 6000", ("llmservingsim_rtxpro6000_llama31-8b",)),
-    Case("Llama-2-7B, code", ("training_20260217-155451-llama-2-7b-tp1-codegen",)),
-    Case("Llama-2-7B, general", ("training_20260217-231439-llama-2-7b-tp1-general",)),
+    Case("Llama-2-7B, code", (_CODE,)),
+    Case("Llama-2-7B, general", (_GENERAL,)),
+    # the second of two stages of ten minutes: 6,000 of 9,000 requests, 12,000 of 16,800
+    Case("Llama-2-7B, code, 5 → 10 req/s", (_CODE,), f"time:{6 / 9}", above=True),
+    Case("Llama-2-7B, general, 8 → 20 req/s", (_GENERAL,), f"time:{12 / 16.8}", above=True),
+    Case("CPU, 3, 9, 15 req/s together", (_S3, _S9, _S15)),
     Case("CPU, 3 and 15 → 9 req/s", (_S3, _S15, _S9), f"runs:{_S9}"),
     Case("CPU, 3 and 9 → 15 req/s", (_S3, _S9, _S15), f"runs:{_S15}", above=True),
     Case("CPU, 3, 9, 15 req/s → 32 at once", (_S3, _S9, _S15, _C32), f"runs:{_C32}", above=True),
