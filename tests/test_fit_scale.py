@@ -21,7 +21,7 @@ from pysimbind.fit import fit
 
 @pytest.mark.parametrize("model", ["quadratic15", "small", "extended"])
 def test_the_default_fit_of_3000_requests_is_quick(model: str) -> None:
-    """0.13 s of CPU time where half a second is allowed; here three times that."""
+    """0.1 s of CPU time where half a second is allowed; here three times that."""
     noisy, truth = noisy_run(3000)
     begin_s = time.process_time()
     result = fit(noisy, model=model)
