@@ -252,6 +252,16 @@ def test_objectives_that_are_none(text: str, message: str) -> None:
         Slo.parse(text)
 
 
+def test_the_time_per_token_is_of_tokens_that_came() -> None:
+    """Of 1,000 tokens asked for, the model's length leaves 10, one a second."""
+    workload = Workload([0.0], [10], [1000])
+    with Simulator(workload, ServerConfig(max_model_len=20)) as simulator:
+        result = simulator.run(SECOND)
+    assert result.generated_tokens.tolist() == [10]
+    assert Slo.parse("mean tpot <= 1").holds(result)
+    assert not Slo.parse("mean tpot <= 0.99").holds(result)
+
+
 def test_objectives() -> None:
     assert Slo.parse("p99.9  tpot <= 50 ms") == Slo("p99.9", "tpot", 0.05)
     assert Slo.parse("mean e2e<=2s") == Slo("mean", "e2e", 2.0)
