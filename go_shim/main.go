@@ -93,6 +93,7 @@ func psb_run(handle C.uint64_t, n C.int64_t, coeffs, overheads, arrival_s *C.dou
 		Summary:   integers(out.summary, rows*sim.SummaryColumns),
 		Detail:    optional((*int32)(out.detail), cells*sim.DetailRows),
 		Sent:      optional((*float64)(out.sent), cells),
+		Scheduled: optional((*float64)(out.scheduled), cells),
 		JacTTFT:   optional((*float64)(out.jac_ttft), cells*params),
 		JacE2E:    optional((*float64)(out.jac_e2e), cells*params),
 		Renewal:   out.jacobian == C.PSB_JACOBIAN_RENEWAL,
@@ -113,7 +114,7 @@ func psb_trace(handle C.uint64_t, coeffs, overheads *C.double, out *C.psb_trace_
 		return report(err, text, size)
 	}
 	if coeffs == nil || overheads == nil || out == nil || out.step_capacity < 0 || out.entry_capacity < 0 ||
-		out.times == nil || out.counts == nil || out.entries == nil || out.scheduled == nil {
+		out.times == nil || out.counts == nil || out.entries == nil {
 		return report(errNull, text, size)
 	}
 	trace, err := s.Trace(&s.terms, floats(coeffs, s.terms.Count), floats(overheads, sim.NumOverheads))
@@ -123,7 +124,6 @@ func psb_trace(handle C.uint64_t, coeffs, overheads *C.double, out *C.psb_trace_
 	copy(floats(out.times, int(out.step_capacity)*sim.TimeColumns), trace.Times)
 	copy(integers(out.counts, int(out.step_capacity)*sim.CountColumns), trace.Counts)
 	copy(integers(out.entries, int(out.entry_capacity)*sim.EntryColumns), trace.Entries)
-	copy(floats(out.scheduled, s.NumRequests()), trace.Scheduled)
 	out.num_steps = C.int64_t(len(trace.Times) / sim.TimeColumns)
 	out.num_entries = C.int64_t(len(trace.Entries) / sim.EntryColumns)
 	return C.PSB_OK

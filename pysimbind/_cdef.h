@@ -108,6 +108,7 @@ typedef struct {
     int64_t *summary;  /* [n, PSB_SUMMARY_COLUMNS]; the peak is -1 where detail is NULL */
     int32_t *detail;   /* [n, PSB_DETAIL_ROWS, R] */
     double *sent;      /* [n, R] when the client sent each request, seconds; NaN: never */
+    double *scheduled; /* [n, R] when the first step with each request began, seconds; NaN: never */
     double *jac_ttft;  /* [n, R, num_terms + 4] seconds per unit of each parameter; both or neither */
     double *jac_e2e;
     int64_t jacobian;  /* PSB_JACOBIAN_..., where they are wanted */
@@ -120,7 +121,6 @@ typedef struct {
     int64_t *counts;         /* [step_capacity, PSB_COUNT_COLUMNS] */
     int64_t entry_capacity;
     int64_t *entries;        /* [entry_capacity, PSB_ENTRY_COLUMNS] */
-    double *scheduled;       /* [R] when the first step with the request began, seconds; NaN: never */
     int64_t num_steps;       /* out */
     int64_t num_entries;     /* out */
 } psb_trace_output;

@@ -39,7 +39,6 @@ class RawTrace(NamedTuple):
     times: npt.NDArray[np.float64]  # [steps, PSB_TIME_COLUMNS]
     counts: npt.NDArray[np.int64]  # [steps, PSB_COUNT_COLUMNS]
     entries: npt.NDArray[np.int64]  # [entries, PSB_ENTRY_COLUMNS]
-    scheduled: npt.NDArray[np.float64]  # [R]
 
 
 class _Library:
@@ -215,9 +214,9 @@ class Handle:
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
         """Simulate one candidate in as little time as Python allows.
 
-        Returns a block of doubles [ttft R, e2e R, sent R, summary as int64] and detail [rows, R].
-        The call goes through buffers that each thread keeps, whose C pointers are made once, unless
-        they were so large that filling and copying them is all that counts.
+        Returns a block of doubles [ttft R, e2e R, sent R, scheduled R, summary as int64] and
+        detail [rows, R]. The call goes through buffers that each thread keeps, whose C pointers are
+        made once, unless they were so large that filling and copying them is all that counts.
         """
         if _forked:
             _load()  # raises
@@ -289,13 +288,11 @@ class Handle:
                 np.empty((steps, lib.PSB_TIME_COLUMNS)),
                 np.empty((steps, lib.PSB_COUNT_COLUMNS), np.int64),
                 np.empty((entries, lib.PSB_ENTRY_COLUMNS), np.int64),
-                np.empty(self._requests),
             )
             output.step_capacity, output.entry_capacity = steps, entries
             output.times = ffi.from_buffer("double[]", raw.times)
             output.counts = ffi.from_buffer("int64_t[]", raw.counts)
             output.entries = ffi.from_buffer("int64_t[]", raw.entries)
-            output.scheduled = ffi.from_buffer("double[]", raw.scheduled)
             code = lib.psb_trace(self._number, c, o, output, text, _TEXT_SIZE)
             library.check(code, text)
             if output.num_steps <= steps and output.num_entries <= entries:
@@ -309,7 +306,7 @@ class _Buffers:
         ffi, lib = library.ffi, library.lib
         self.from_buffer = ffi.from_buffer
         self.no_arrivals = ffi.NULL
-        self.block = np.empty(3 * requests + lib.PSB_SUMMARY_COLUMNS)
+        self.block = np.empty(4 * requests + lib.PSB_SUMMARY_COLUMNS)
         self.detail = np.empty((lib.PSB_DETAIL_ROWS, requests), np.int32)
         self.text = ffi.new("char[]", _TEXT_SIZE)
         ttft = ffi.from_buffer("double[]", self.block)
@@ -317,7 +314,8 @@ class _Buffers:
         self.output.ttft = ttft
         self.output.e2e = ttft + requests
         self.output.sent = ttft + 2 * requests
-        self.output.summary = ffi.cast("int64_t *", ttft + 3 * requests)
+        self.output.scheduled = ttft + 3 * requests
+        self.output.summary = ffi.cast("int64_t *", ttft + 4 * requests)
         self.output.detail = ffi.from_buffer("int32_t[]", self.detail)
 
 

@@ -7,8 +7,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ._parallel import Progress, in_threads
 from .config import ServerConfig
 from .errors import InputError, nearest
@@ -55,14 +53,10 @@ class Slo:
     def __str__(self) -> str:
         return f"{self.statistic} {self.metric} <= {self.limit_s:g} s"
 
-    def holds(self, workload: Workload, result: SimResult) -> bool:
+    def holds(self, result: SimResult) -> bool:
         """Tell whether a run keeps the objective; a run with no such latency does."""
-        if self.metric == "tpot":
-            gaps = np.where(workload.output_tokens > 1, workload.output_tokens - 1.0, np.nan)
-            seconds = (result.e2e - result.ttft) / gaps
-        else:
-            seconds = result.ttft if self.metric == "ttft" else result.e2e
-        return not latency_statistic(seconds, self.statistic) > self.limit_s
+        latencies = {"ttft": result.ttft, "tpot": result.inter_token_s, "e2e": result.e2e}
+        return not latency_statistic(latencies[self.metric], self.statistic) > self.limit_s
 
 
 @dataclass(frozen=True)
@@ -123,7 +117,7 @@ def capacity(
             with Simulator(sent, config, params.model) as simulator:
                 result = simulator.run(params)
             broke[rate_rps] = result.outcome in BROKEN
-            return result.outcome is Outcome.OK and all(slo.holds(sent, result) for slo in slos)
+            return result.outcome is Outcome.OK and all(slo.holds(result) for slo in slos)
 
         good, bad = _largest(holds, rtol)
         return good, broke.get(bad, False)

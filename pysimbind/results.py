@@ -68,7 +68,7 @@ class SimResult:
     def __init__(
         self, block: FloatArray, detail: CountArray, trace: StepTrace | None = None
     ) -> None:
-        self._block = block  # ttft, e2e, sent, and the summary, whose bits are int64
+        self._block = block  # ttft, e2e, sent, scheduled, and the summary, whose bits are int64
         self._detail = detail
         self.trace = trace
         """What each step did, where ``run(trace=True)`` asked for it."""
@@ -91,6 +91,21 @@ class SimResult:
     def sent_s(self) -> FloatArray:
         """When the client sent each request [R], seconds: its arrival, or later in closed loop."""
         return self._row(2)
+
+    @property
+    def scheduled_s(self) -> FloatArray:
+        """When the first step with each request began [R], seconds; NaN: none did.
+
+        From ``sent_s`` to then the request waits: its queue time.
+        """
+        return self._row(3)
+
+    @property
+    def inter_token_s(self) -> FloatArray:
+        """Mean time between the tokens of each request [R], seconds; NaN: less than two came."""
+        gaps = np.where(self.generated_tokens > 1, self.generated_tokens - 1.0, np.nan)
+        between: FloatArray = (self.e2e - self.ttft) / gaps
+        return between
 
     @property
     def status(self) -> CountArray:
@@ -163,7 +178,7 @@ class SimResult:
         return _ENGINE_NAMES[self._summary(3)]
 
     def _summary(self, column: int) -> int:
-        return int(self._block[3 * self._detail.shape[1] :].view(np.int64)[column])
+        return int(self._block[4 * self._detail.shape[1] :].view(np.int64)[column])
 
     def _row(self, row: int) -> FloatArray:
         requests = self._detail.shape[1]

@@ -22,7 +22,6 @@ from scipy import stats
 
 from ._jsonio import write_bytes, write_json
 from ._parallel import Progress, in_threads
-from ._timeline import traced
 from .arrivals import sequential_arrivals
 from .config import ServerConfig
 from .errors import InputError, OutputError, WorkloadError
@@ -191,7 +190,7 @@ def sweep(
         requests = reshape(workload, prompt_scale=point.prompt_scale)
         sent = at_rate(requests, point.rate_rps, seed=draw, burstiness=burstiness)
         with Simulator(sent, config.replace(**point.settings), params.model) as simulator:
-            return measure(sent, simulator.run(params, trace=True))
+            return measure(sent, simulator.run(params))
 
     items = list(itertools.product(points, range(seed, seed + replicas)))
     runs = in_threads(one, items, workers, progress)
@@ -199,16 +198,16 @@ def sweep(
 
 
 def measure(workload: Workload, result: SimResult) -> dict[str, float]:
-    """Return the metrics of one traced run, ``saturated`` as 0 or 1, and the number of ``outcome``.
+    """Return the metrics of one run, ``saturated`` as 0 or 1, and the number of ``outcome``.
 
     Throughput counts from the first sending to the last completion. NaN: no request had it.
     """
-    trace = traced(result)
     done = result.status == Status.FINISHED
     end_s = (result.sent_s + result.e2e)[done].max(initial=-np.inf)
     span_s = end_s - workload.arrival_s.min()
     per_s = 1.0 / span_s if span_s > 0 and math.isfinite(span_s) else math.nan
-    latencies = (result.ttft, trace.inter_token_s, result.e2e, trace.queue_time_s)
+    queue_time_s = result.scheduled_s - result.sent_s
+    latencies = (result.ttft, result.inter_token_s, result.e2e, queue_time_s)
     found = {
         "throughput_rps": per_s * np.count_nonzero(done),
         "output_tokens_per_s": per_s * float(result.generated_tokens.sum()),
@@ -290,7 +289,7 @@ def _saturated(workload: Workload, result: SimResult) -> bool:
     if result.outcome in BROKEN and not np.all(result.status == Status.FINISHED):
         return False
     come_s = np.sort(workload.arrival_s)
-    scheduled_s = np.sort(result.sent_s + traced(result).queue_time_s)  # NaN goes last
+    scheduled_s = np.sort(result.scheduled_s)  # NaN goes last
     waiting = np.arange(1, come_s.size + 1) - np.searchsorted(scheduled_s, come_s, side="right")
     quarters = [float(part.mean()) for part in np.array_split(waiting, 4) if part.size]
     if len(quarters) < 4:

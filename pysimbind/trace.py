@@ -76,13 +76,12 @@ class StepTrace:
         """Make a trace of what the library wrote and of the run's result."""
         steps: dict[str, Any] = {name: raw.times[:, i].copy() for i, name in enumerate(TIMES)}
         steps |= {name: raw.counts[:, i].copy() for i, name in enumerate(COUNTS)}
-        gaps = np.where(result.generated_tokens > 1, result.generated_tokens - 1.0, np.nan)
         return cls(
             **steps,
             entries=raw.entries,
-            queue_time_s=raw.scheduled - result.sent_s,
-            prefill_time_s=result.sent_s + result.ttft - raw.scheduled,
-            inter_token_s=(result.e2e - result.ttft) / gaps,
+            queue_time_s=result.scheduled_s - result.sent_s,
+            prefill_time_s=result.sent_s + result.ttft - result.scheduled_s,
+            inter_token_s=result.inter_token_s,
         )
 
     def scheduled(self, step: int) -> list[tuple[int, int]]:

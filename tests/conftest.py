@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
 import build
-from pysimbind import ServerConfig, Workload
+from pysimbind import ServerConfig, SimResult, Workload
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY_STATE = pytest.StashKey[str]()
@@ -50,6 +51,16 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("no reference data: there is no folder ../shared beside the checkout")
     return folder
+
+
+def first_starts_s(result: SimResult) -> npt.NDArray[np.float64]:
+    """Return when the first step with each request began, by the entries of a traced run."""
+    assert result.trace is not None
+    steps, requests = result.trace.entries[:, :2].T
+    starts_s = np.full(result.ttft.size, np.nan)
+    who, first = np.unique(requests, return_index=True)  # nobody is preempted before that
+    starts_s[who] = result.trace.start_s[steps[first]]
+    return starts_s
 
 
 @st.composite

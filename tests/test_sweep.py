@@ -1,6 +1,7 @@
 """Sweep and capacity.
 
-Oracles: single simulations, scipy's t-interval, and a server that takes one second a request.
+Oracles: single simulations, traced ones by the reference engine, scipy's t-interval, and a server
+that takes one second a request.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from pysimbind.arrivals import sequential_arrivals
@@ -21,16 +24,21 @@ from pysimbind.results import Outcome
 from pysimbind.simulator import Simulator
 from pysimbind.sweep import (
     METRICS,
+    STATISTICS,
     Point,
     at_rate,
     check_table,
     grid,
     interval,
+    latency_statistic,
+    measure,
     reshape,
     sweep,
 )
 from pysimbind.sweep_plots import pareto, plot_capacity, plot_sweep
 from pysimbind.workload import Workload
+
+from .conftest import configs, first_starts_s, workloads
 
 SECOND = Parameters.from_mapping(dict.fromkeys(NAMES, 0.0) | {"intercept": 1.0})
 ONE_BY_ONE = ServerConfig(max_num_seqs=1)
@@ -72,6 +80,28 @@ def test_a_row_is_the_mean_of_single_runs() -> None:
     assert row.mean["throughput_rps"] == pytest.approx(np.mean(throughput))
     assert row.mean["finished"] == 1
     assert set(row.mean) == set(METRICS)
+
+
+@pytest.mark.parametrize("semantics", ["blis-2025-07", "vllm-v1", "vllm-v1-0.9.1"])
+@given(data=st.data())
+def test_metrics_are_those_of_a_traced_run(semantics: str, data: st.DataObject) -> None:
+    """All of them, to the bit, with queue times by the steps of the reference engine."""
+    workload = data.draw(workloads(closed=semantics != "blis-2025-07"))
+    step_s = data.draw(st.sampled_from([0.0, 0.004, 0.0123]))
+    params = Parameters.from_mapping(dict.fromkeys(NAMES, 0.0) | {"intercept": step_s})
+    config = data.draw(configs(semantics))
+    with (
+        Simulator(workload, config) as auto,
+        Simulator(workload, config, engine="reference") as reference,
+    ):
+        got, want = auto.run(params), reference.run(params, trace=True)
+    want.scheduled_s[:] = first_starts_s(want)
+    found = measure(workload, got)
+    np.testing.assert_equal(found, measure(workload, want))
+    queue_time_s = first_starts_s(want) - want.sent_s
+    for statistic in STATISTICS:
+        in_queue = latency_statistic(queue_time_s, statistic)
+        np.testing.assert_equal(found[f"queue_{statistic}_s"], in_queue)
 
 
 def test_the_flag_tells_a_queue_that_grows() -> None:
@@ -220,6 +250,16 @@ def test_replicas_go_by_the_lower_bound() -> None:
 def test_objectives_that_are_none(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Slo.parse(text)
+
+
+def test_the_time_per_token_is_of_tokens_that_came() -> None:
+    """Of 1,000 tokens asked for, the model's length leaves 10, one a second."""
+    workload = Workload([0.0], [10], [1000])
+    with Simulator(workload, ServerConfig(max_model_len=20)) as simulator:
+        result = simulator.run(SECOND)
+    assert result.generated_tokens.tolist() == [10]
+    assert Slo.parse("mean tpot <= 1").holds(result)
+    assert not Slo.parse("mean tpot <= 0.99").holds(result)
 
 
 def test_objectives() -> None:

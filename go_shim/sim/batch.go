@@ -17,6 +17,7 @@ type Candidates struct {
 	Summary   []int64   // [n, SummaryColumns]
 	Detail    []int32   // [n, DetailRows, R], or nil
 	Sent      []float64 // [n, R], or nil
+	Scheduled []float64 // [n, R], or nil
 
 	JacTTFT, JacE2E []float64 // [n, R, Terms.Count + NumOverheads], or nil
 	Renewal         bool      // see Result
@@ -149,7 +150,8 @@ func (s *Simulator) runRow(i int, c *Candidates, engine Engine) error {
 func (c *Candidates) result(i, n int) Result {
 	cells := n * (c.Terms.Count + NumOverheads)
 	r := Result{
-		TTFT: row(c.TTFT, i, n), E2E: row(c.E2E, i, n), SentS: row(c.Sent, i, n),
+		TTFT: row(c.TTFT, i, n), E2E: row(c.E2E, i, n),
+		SentS: row(c.Sent, i, n), ScheduledS: row(c.Scheduled, i, n),
 		JacTTFT: row(c.JacTTFT, i, cells), JacE2E: row(c.JacE2E, i, cells),
 		Terms: c.Terms, Renewal: c.Renewal,
 	}

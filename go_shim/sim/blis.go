@@ -155,8 +155,8 @@ func stepTicks(micros float64) (ticks int64, ok bool) {
 // clear gives every request the result of one that never arrived.
 func (r *Result) clear() {
 	nan := math.NaN()
-	for i := range r.TTFT {
-		r.TTFT[i], r.E2E[i] = nan, nan
+	for _, seconds := range [][]float64{r.TTFT, r.E2E, r.SentS, r.ScheduledS} {
+		fill(seconds, nan)
 	}
 	for i := range r.Status {
 		r.Status[i] = int32(NotArrived)
@@ -165,9 +165,6 @@ func (r *Result) clear() {
 	clear(r.Preemptions)
 	clear(r.BusyPeriod)
 	clear(r.Generated)
-	for i := range r.SentS {
-		r.SentS[i] = nan
-	}
 	for i := range r.FirstStep {
 		r.FirstStep[i], r.LastStep[i] = -1, -1
 	}
@@ -175,6 +172,12 @@ func (r *Result) clear() {
 		r.clearDerivatives(i)
 	}
 	r.Outcome, r.Steps, r.PeakKVBlocks = OK, 0, 0
+}
+
+func fill(values []float64, with float64) {
+	for i := range values {
+		values[i] = with
+	}
 }
 
 // clearDerivatives says of request i that it has none.
@@ -185,6 +188,13 @@ func (r *Result) clearDerivatives(i int) {
 	columns := r.Terms.Count + NumOverheads
 	for j := i * columns; j < (i+1)*columns; j++ {
 		r.JacTTFT[j], r.JacE2E[j] = math.NaN(), math.NaN()
+	}
+}
+
+// setScheduled notes when the first step with request i began, in µs.
+func (r *Result) setScheduled(i int, us float64) {
+	if r.ScheduledS != nil {
+		r.ScheduledS[i] = us / microsPerSecond
 	}
 }
 

@@ -196,6 +196,7 @@ func (run *blisLeap) prefillStep() bool {
 	for i := first; i < run.head; i++ {
 		ttft := run.latency(i, 1, tokenTick)
 		run.r.TTFT[i] = ttft
+		run.r.setScheduled(i, float64(run.now))
 		run.r.setFirstStep(i, run.steps)
 		if run.grad != nil {
 			run.differentiate(run.r.JacTTFT, i, 1)
@@ -309,6 +310,7 @@ func (run *blisLeap) finish() {
 	}
 	for i := run.head; i < run.numRequests; i++ {
 		r.TTFT[i], r.E2E[i] = math.NaN(), math.NaN()
+		r.setScheduled(i, math.NaN())
 		r.setFirstStep(i, -1)
 		r.setLastStep(i, -1)
 		if r.Generated != nil {

@@ -156,6 +156,9 @@ func (run *blisReference) step(event blisEvent) bool {
 	run.result.Steps++
 	nextGrad := run.elapse(event, &b)
 	run.trace(now, ticks, b, first)
+	for _, i := range run.running[first:] {
+		run.result.setScheduled(i, float64(now))
+	}
 	advanced := run.advance(now + ticks + run.over.token)
 	run.result.PeakKVBlocks = max(run.result.PeakKVBlocks, run.kv.used)
 	run.complete(now + ticks + run.over.token)

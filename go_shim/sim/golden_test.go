@@ -106,7 +106,7 @@ func newResult(n int) *Result {
 		Status: make([]int32, n), Cached: make([]int32, n), Preemptions: make([]int32, n),
 		FirstStep: make([]int32, n), LastStep: make([]int32, n), BusyPeriod: make([]int32, n),
 		JacTTFT: make([]float64, n*NumParams), JacE2E: make([]float64, n*NumParams), Terms: Terms{Count: NumTerms},
-		Generated: make([]int32, n), SentS: make([]float64, n),
+		Generated: make([]int32, n), SentS: make([]float64, n), ScheduledS: make([]float64, n),
 	}
 }
 

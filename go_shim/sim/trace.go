@@ -1,7 +1,5 @@
 package sim
 
-import "math"
-
 // Columns of Trace.Times, in seconds.
 const (
 	TimeStart = iota
@@ -37,10 +35,9 @@ const (
 
 // Trace is what each step of a run did, row by row.
 type Trace struct {
-	Times     []float64 // [steps, TimeColumns]
-	Counts    []int64   // [steps, CountColumns]
-	Entries   []int64   // [n, EntryColumns]: the requests of each step, then those it preempted
-	Scheduled []float64 // [R] seconds: when the first step with the request began; NaN: never
+	Times   []float64 // [steps, TimeColumns]
+	Counts  []int64   // [steps, CountColumns]
+	Entries []int64   // [n, EntryColumns]: the requests of each step, then those it preempted
 }
 
 // Trace simulates one candidate by the reference engine and records its steps.
@@ -48,10 +45,7 @@ func (s *Simulator) Trace(terms *Terms, coeffs, overheads []float64) (*Trace, er
 	var p Params
 	terms.scatter(&p, coeffs, overheads)
 	n := s.NumRequests()
-	t := &Trace{Scheduled: make([]float64, n)}
-	for i := range t.Scheduled {
-		t.Scheduled[i] = math.NaN()
-	}
+	t := &Trace{}
 	r := Result{TTFT: make([]float64, n), E2E: make([]float64, n), OnStep: t.record}
 	return t, s.Run(&p, Reference, &r)
 }
@@ -62,9 +56,6 @@ func (t *Trace) record(s StepTrace) {
 	for _, q := range s.Requests {
 		cached += q.CachedTokens
 		t.Entries = append(t.Entries, number, int64(q.Request), q.Tokens, q.CachedTokens)
-		if math.IsNaN(t.Scheduled[q.Request]) {
-			t.Scheduled[q.Request] = s.StartUS / microsPerSecond
-		}
 	}
 	for _, i := range s.Preempted {
 		t.Entries = append(t.Entries, number, int64(i), 0, 0)

@@ -171,8 +171,9 @@ type Result struct {
 	// busy when it was sent.
 	FirstStep, LastStep, BusyPeriod []int32
 
-	Generated []int32   // output tokens delivered
-	SentS     []float64 // when the client sent the request, in seconds; NaN: never
+	Generated  []int32   // output tokens delivered
+	SentS      []float64 // when the client sent the request, in seconds; NaN: never
+	ScheduledS []float64 // when the first step with the request began, in seconds; NaN: never
 
 	// OnStep, where not nil, is told of every step. Only the reference engine does that.
 	OnStep func(StepTrace)

@@ -65,12 +65,14 @@ type v1Leap struct {
 	composed int64    // batches composed: the number of the next one
 	executed int64    // batches executed
 	pending  [2]batch // by number modulo 2: composed, not executed
+	heads    [2]int   // what head was after composing them
 
 	busy    int32     // how often the engine woke up
 	sent    []float64 // when each request was or will be sent; in open loop, its arrival
 	nextAt  float64   // when the next request is sent; +Inf: not yet known, or none left
 	arrived int       // the queue is planned[head:arrived]
 	head    int
+	begun   int   // planned[:begun] have been in a batch that was executed
 	seats   int64 // requests between admission and the delivery of their last token
 
 	partial int   // the place of the request in mid-prefill, or noRequest
@@ -298,6 +300,7 @@ func (run *v1Leap) compose() bool {
 		return false
 	}
 	*run.batch(run.composed) = b
+	run.heads[run.composed&1] = run.head
 	run.composed++
 	run.retire()
 	return true
@@ -347,6 +350,9 @@ func (run *v1Leap) execute() bool {
 	}
 	if run.grad != nil {
 		run.grad.elapse(b, 1)
+	}
+	if run.r.ScheduledS != nil {
+		run.begin(run.heads[run.executed&1], start)
 	}
 	run.executed++
 	run.deliver(start + run.model.duration(base, b.context) + run.over.token)

@@ -1,5 +1,13 @@
 package sim
 
+// begin notes when the batch began that is the first one of the requests before planned[head].
+func (run *v1Leap) begin(head int, start float64) {
+	at := start / microsPerSecond
+	for ; run.begun < head; run.begun++ {
+		run.r.ScheduledS[run.planned[run.begun].request] = at
+	}
+}
+
 // deliver hands out the first and last tokens of the batch executed last.
 func (run *v1Leap) deliver(at float64) {
 	number := run.executed - 1

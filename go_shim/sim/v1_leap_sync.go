@@ -38,6 +38,9 @@ func (run *v1Leap) admitWhole() (done, ok bool) {
 	if run.grad != nil {
 		run.grad.elapse(&batch{b, context, pairs}, 1)
 	}
+	if run.r.ScheduledS != nil {
+		run.begin(head, start)
+	}
 	run.composed++
 	run.executed++
 	run.firstTokens(first, start+run.model.duration(base, context)+run.over.token)

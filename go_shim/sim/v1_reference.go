@@ -120,12 +120,25 @@ func (run *v1Reference) execute() bool {
 		run.grad.elapse(&b.features, 1)
 	}
 	run.trace(b, start, duration)
+	run.begin(b, start)
 	run.process(b, start+duration+run.over.token)
 	if run.barren > run.patience {
 		run.result.Outcome = Hang
 		return false
 	}
 	return true
+}
+
+// begin notes when the first step with each request began.
+func (run *v1Reference) begin(b *v1Batch, start float64) {
+	if run.result.ScheduledS == nil {
+		return
+	}
+	for _, e := range b.entries {
+		if math.IsNaN(run.result.ScheduledS[e.request]) {
+			run.result.setScheduled(e.request, start)
+		}
+	}
 }
 
 // process delivers the tokens of a batch, in its order, at the given time in µs.

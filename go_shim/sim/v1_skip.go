@@ -33,15 +33,17 @@ type v1Skip struct {
 	bases    int64      // of those who decode, see v1Seat.base, summed up
 	barren   int64      // steps since the last token
 	busy     int32      // how often the engine woke up
+	begun    int        // requests, in the client's order, that have been in a batch that was executed
 
 	preempted bool // the batch at hand preempted a request
 	seq       uint32
 }
 
-// v1Share is a batch, and whether it gives any token.
+// v1Share is a batch, whether it gives any token, and how many requests it is the first one of.
 type v1Share struct {
 	batch
 	samples bool
+	fresh   int
 }
 
 // skippable tells whether runSkip covers the workload and configuration: it does not where its
@@ -217,7 +219,7 @@ func (run *v1Skip) skip(k int64) {
 	run.executed += k
 	run.barren = 0
 	// the one in flight, where there is one
-	run.pending[run.executed&1] = v1Share{batch{shape: shape{decodes: decodes}, context: last + decodes}, true}
+	run.pending[run.executed&1] = v1Share{batch: batch{shape: shape{decodes: decodes}, context: last + decodes}, samples: true}
 	run.fillUntil(2*run.composed - 1)
 	run.retire()
 	run.deliver(start + run.model.duration(run.clock.base, last) + run.over.token)
@@ -273,6 +275,7 @@ func (run *v1Skip) execute() bool {
 	if run.grad != nil {
 		run.grad.elapse(&b.batch, 1)
 	}
+	run.begin(b.fresh, start)
 	run.executed++
 	if run.barren++; b.samples {
 		run.barren = 0

@@ -201,6 +201,9 @@ func (run *v1Skip) admitWaiting(b *v1Share, threshold, budget int64) {
 		}
 		i := run.waiting.front()
 		run.waiting.popFront()
+		if run.cachedFirst[i] == notAdmittedYet {
+			b.fresh++
+		}
 		s := run.admit(i)
 		run.kv.take(run.blocks(s.computed+n) - run.full(s.computed))
 		run.prefill(b, run.back, n)

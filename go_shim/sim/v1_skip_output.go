@@ -60,6 +60,15 @@ func (run *v1Skip) fill(s *v1Seat, to int32) {
 	}
 }
 
+// begin notes when the first batch of the next so many requests began. Whoever was preempted waits
+// before all who never ran, so these are admitted in the order in which they were sent.
+func (run *v1Skip) begin(fresh int, start float64) {
+	for range fresh {
+		run.r.setScheduled(int(run.order[run.begun]), start)
+		run.begun++
+	}
+}
+
 // deliver hands out the first and last tokens of the batch executed last, at the given time in µs.
 func (run *v1Skip) deliver(at float64) {
 	number := run.executed - 1
