@@ -101,6 +101,16 @@ class SimResult:
         return self._row(3)
 
     @property
+    def queue_time_s(self) -> FloatArray:
+        """Seconds from a request's sending to the first step with it [R]; NaN: never."""
+        return self.scheduled_s - self.sent_s
+
+    @property
+    def prefill_time_s(self) -> FloatArray:
+        """Seconds from the first step with a request to its first token [R]; NaN: never."""
+        return self.sent_s + self.ttft - self.scheduled_s
+
+    @property
     def inter_token_s(self) -> FloatArray:
         """Mean time between the tokens of each request [R], seconds; NaN: less than two came."""
         gaps = np.where(self.generated_tokens > 1, self.generated_tokens - 1.0, np.nan)

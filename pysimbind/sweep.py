@@ -206,8 +206,7 @@ def measure(workload: Workload, result: SimResult) -> dict[str, float]:
     end_s = (result.sent_s + result.e2e)[done].max(initial=-np.inf)
     span_s = end_s - workload.arrival_s.min()
     per_s = 1.0 / span_s if span_s > 0 and math.isfinite(span_s) else math.nan
-    queue_time_s = result.scheduled_s - result.sent_s
-    latencies = (result.ttft, result.inter_token_s, result.e2e, queue_time_s)
+    latencies = (result.ttft, result.inter_token_s, result.e2e, result.queue_time_s)
     found = {
         "throughput_rps": per_s * np.count_nonzero(done),
         "output_tokens_per_s": per_s * float(result.generated_tokens.sum()),

@@ -79,8 +79,8 @@ class StepTrace:
         return cls(
             **steps,
             entries=raw.entries,
-            queue_time_s=result.scheduled_s - result.sent_s,
-            prefill_time_s=result.sent_s + result.ttft - result.scheduled_s,
+            queue_time_s=result.queue_time_s,
+            prefill_time_s=result.prefill_time_s,
             inter_token_s=result.inter_token_s,
         )
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from .._jsonio import write_bytes, write_json
-from .._timeline import traced
 from ..errors import OutputError
 from ..results import SimResult, Status
 from .scenario import Scenario
@@ -40,7 +39,7 @@ def save_requests(scenario: Scenario, result: SimResult, path: str) -> None:
 
 
 def _columns(scenario: Scenario, result: SimResult) -> dict[str, list[Any]]:
-    workload, trace = scenario.experiment.workload, traced(result)
+    workload = scenario.experiment.workload
     columns: dict[str, list[Any]] = {
         "arrival_s": workload.arrival_s.tolist(),
         "sent_s": result.sent_s.tolist(),
@@ -52,9 +51,9 @@ def _columns(scenario: Scenario, result: SimResult) -> dict[str, list[Any]]:
         "generated_tokens": result.generated_tokens.tolist(),
         "cached_tokens": result.cached_tokens.tolist(),
         "preemptions": result.preemptions.tolist(),
-        "queue_time_s": trace.queue_time_s.tolist(),
-        "prefill_time_s": trace.prefill_time_s.tolist(),
-        "inter_token_s": trace.inter_token_s.tolist(),
+        "queue_time_s": result.queue_time_s.tolist(),
+        "prefill_time_s": result.prefill_time_s.tolist(),
+        "inter_token_s": result.inter_token_s.tolist(),
     }
     return {name: [_or_none(value) for value in values] for name, values in columns.items()}
 

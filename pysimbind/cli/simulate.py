@@ -44,7 +44,7 @@ def _run(args: argparse.Namespace) -> int:
     scenario = make_scenario(args)
     experiment, params = scenario.experiment, scenario.params
     with Simulator(experiment.workload, experiment.config, params.model) as simulator:
-        result = simulator.run(params, trace=True)
+        result = simulator.run(params, trace=args.trace is not None or args.plot is not None)
     saved = _save(args, scenario, result)
     print_report("\n".join([summary(scenario, result), *(f"saved: {path}" for path in saved)]))
     return EXIT_OK if result.outcome in (Outcome.OK, Outcome.HORIZON) else EXIT_FAILED

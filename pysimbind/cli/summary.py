@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .._text import table
-from .._timeline import traced
 from ..experiment import Experiment
 from ..results import Outcome, SimResult, Status
 from .scenario import Scenario
@@ -45,12 +44,12 @@ def _counts(experiment: Experiment, result: SimResult) -> Iterable[str]:
         f"{result.outcome.name}: {_OUTCOMES[result.outcome]} "
         f"({finished:,} of {experiment.num_requests:,} finished)"
     )
-    trace = traced(result)
-    ends_s = trace.start_s + trace.duration_s
+    tokens_s = result.sent_s + np.fmax(result.ttft, result.e2e)
+    last_s = float(np.max(tokens_s, initial=0, where=np.isfinite(tokens_s)))
     pool = experiment.config.num_gpu_blocks
     of = "" if pool is None else f" of {pool:,}"
     yield (
-        f"{result.steps:,} steps in {float(ends_s.max(initial=0)):,.3f} s of simulated time, "
+        f"{result.steps:,} steps, the last token after {last_s:,.3f} s, "
         f"at most {result.peak_kv_blocks:,}{of} KV blocks in use"
     )
     yield (
@@ -60,16 +59,15 @@ def _counts(experiment: Experiment, result: SimResult) -> Iterable[str]:
 
 
 def _latencies(experiment: Experiment, result: SimResult) -> str:
-    trace = traced(result)
     header = ["[ms]", "", "requests", "mean", *(f"p{q}" for q in _QUANTILES)]
     rows = [
         _row("TTFT", "simulated", result.ttft),
         _row("", "measured", experiment.ttft),
         _row("E2E", "simulated", result.e2e),
         _row("", "measured", experiment.e2e),
-        _row("TPOT", "simulated", trace.inter_token_s),
+        _row("TPOT", "simulated", result.inter_token_s),
         _row("", "measured", _time_per_token(experiment)),
-        _row("queue time", "simulated", trace.queue_time_s),
+        _row("queue time", "simulated", result.queue_time_s),
     ]
     return table([header, *(row for row in rows if row[1] == "simulated" or row[2] != "0")], (0, 1))
 
