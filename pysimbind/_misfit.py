@@ -254,7 +254,10 @@ def _parts(loss: Loss, measured: Measured) -> list[_Part]:
         if not part.requests.size:
             above = "" if loss.errors == "absolute" else " above 0"
             after = f" after a warm-up of {loss.warmup}" if loss.warmup else ""
-            raise FitError(f"no measured {term.target}{above}{after}: nothing to fit to")
+            raise FitError(
+                f"no measured {term.target}{above}{after}: nothing to fit to; leave "
+                f"{term.target} out of the loss"
+            )
         part.measured = part.statistic(values[part.requests])
         part.divisor = None if divisor is None else divisor[part.requests]
         parts.append(part)

@@ -91,9 +91,8 @@ class StepModel:
         try:
             return self._places[name]
         except (KeyError, TypeError):
-            raise ParameterError(
-                f"unknown parameter {name!r}{nearest(str(name), self.names)}"
-            ) from None
+            near = nearest(str(name), self.names) or f" (known: {', '.join(self.names)})"
+            raise ParameterError(f"unknown parameter {name!r}{near}") from None
 
     def unit(self, name: str) -> str:
         """Return the unit of a parameter: ``"s"`` (per feature) or ``"us"``."""

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .errors import FitError, ParameterError
+from .errors import FitError, InputError, ParameterError
 from .experiment import Experiment, load_experiment
 from .losses import Loss, Measured, find_loss
 from .models import StepModel, find_model
@@ -196,7 +196,10 @@ class _Run:
         except FitError as exc:
             raise FitError(f"experiment {experiment.name!r} has {exc}") from None
         self.share = share
-        self.simulator = Simulator(workload, experiment.config, model)
+        try:
+            self.simulator = Simulator(workload, experiment.config, model)
+        except InputError as exc:
+            raise type(exc)(f"experiment {experiment.name!r}: {exc}") from exc
         self._root = math.sqrt(share)
         self._rows = max(1, _CHUNK_BYTES // (2 * 8 * len(workload)))
 
@@ -254,7 +257,8 @@ def check_weights(
     except (TypeError, ValueError):
         raise FitError(f"weights must be one number for each run, got {weights!r}") from None
     if len(numbers) != len(experiments):
-        raise FitError(f"{len(numbers)} weights for {len(experiments)} runs: give one for each")
+        runs = f"{len(experiments)} run{'s' * (len(experiments) > 1)}"
+        raise FitError(f"{len(numbers)} weights for {runs}: give one for each")
     for number, experiment in zip(numbers, experiments, strict=True):
         if not 0 < number < math.inf:
             raise FitError(f"the weight of {experiment.name!r} must be > 0, got {number!r}")

@@ -334,7 +334,8 @@ def _read_only(array: FloatArray) -> FloatArray:
 def _known(given: Any, names: tuple[str, ...], what: str) -> None:
     for name in given:
         if name not in names:
-            raise ParameterError(f"unknown {what} {name!r}{nearest(str(name), names)}")
+            near = nearest(str(name), names) or f" (known: {', '.join(names)})"
+            raise ParameterError(f"unknown {what} {name!r}{near}")
 
 
 def _complete(mapping: Mapping[str, Any], names: tuple[str, ...], what: str) -> None:

@@ -42,8 +42,9 @@ def replicate(simulator: Simulator, params: ParamsLike, replicas: int = REPLICAS
 
     Each distinct arrival is moved on its own, so that every busy period of the server begins with
     another phase; requests keep their order, and those that come together stay together. A step is
-    taken to be as long as the median time between a request's tokens. Raises ``InputError`` for
-    ``replicas`` below 1.
+    taken to be as long as the median time between a request's tokens, or where all gave one token,
+    as the shortest TTFT. Where nothing was simulated to its end there is one run, K = 1. Raises
+    ``InputError`` for ``replicas`` below 1.
     """
     count = _count(replicas)
     first = simulator.run(params)
@@ -67,9 +68,10 @@ def _moved(arrival_s: FloatArray, step_s: float, count: int) -> FloatArray:
 
 def _step_s(result: SimResult) -> float:
     gaps = result.generated_tokens - 1
-    known = (gaps > 0) & np.isfinite(result.e2e)
+    finished = np.isfinite(result.e2e)
+    known = (gaps > 0) & finished
     if not known.any():
-        return 0.0
+        return float(result.ttft[finished].min()) if finished.any() else 0.0
     return float(np.median((result.e2e[known] - result.ttft[known]) / gaps[known]))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pysimbind import Experiment, FitError, FitResult
 from pysimbind.fit import FitProgress, fit
-from tests.planted import planted
+from tests.planted import TRUTH, planted
 
 METHODS = {"auto": 250, "lsq": 60, "cmaes": 300, "de": 300, "lbfgsb": 80, "nelder-mead": 80}
 
@@ -77,8 +77,9 @@ def test_replayed_losses_are_not_simulated_again(run: Experiment, tmp_path: Path
         ({"seed": 5}, "saved by a fit with seed = 0, this one has 5"),
         ({"loss": "original"}, "saved by a fit with loss ="),
         ({"model": "1,D,P"}, "saved by a fit with model = 'small'"),
-        ({"ridge": 0.5}, "saved by a fit with ridge ="),
-        ({"bounds": {"out": [0, 1]}}, "saved by a fit with bounds ="),
+        ({"ridge": 0.5}, "saved by a fit with other ridge: resume with the same arguments"),
+        ({"bounds": {"out": [0, 1]}}, "saved by a fit with other bounds:"),
+        ({"initial": TRUTH}, "saved by a fit with other starting points:"),
         ({"method": "de"}, "saved by a fit with method = 'cmaes', this one has 'de'"),
     ],
 )
@@ -96,7 +97,7 @@ def test_other_settings_are_refused(
 def test_other_data_are_refused(run: Experiment, tmp_path: Path) -> None:
     file = tmp_path / "c.json"
     fit(run, "cmaes", model="small", max_evals=50, checkpoint=file)
-    with pytest.raises(FitError, match="saved by a fit with data ="):
+    with pytest.raises(FitError, match="saved by a fit with other data:"):
         fit(planted(seed=9), "cmaes", model="small", max_evals=50, resume=file)
 
 

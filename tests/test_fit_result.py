@@ -248,3 +248,30 @@ def test_progress_that_nobody_reads_stops_nothing() -> None:
     stream.close()
     line(_progress(1000))
     line.close()
+
+
+STATISTICS = "ttft.mean,ttft.p50,ttft.p99,e2e.mean,e2e.p50,e2e.p99"
+
+
+@pytest.mark.parametrize(("model", "loss"), [("extended", "recipe"), ("small", STATISTICS)])
+def test_marks_and_lines_tell_the_same_parameters(model: str, loss: str) -> None:
+    """What is marked as not determined is named below, and what is named alone is marked.
+
+    In half of this run the direction of ``ctx`` is weak, by more than ``ctx`` itself, whose error
+    is below its value. Statistics don't tell the noise: there an effect is all that counts.
+    """
+    result = fit("vllm-cpu-sync-r9", holdout="alternate", model=model, loss=loss)
+    parts = result.report().split("\n\n")
+    table = next(part for part in parts if part.startswith("parameter"))
+    summary = parts[parts.index(table) + 1]
+    marked = {line.split()[0] for line in table.splitlines() if line.endswith("not determined")}
+    lines = [line.split() for line in " ".join(summary.split()).split("not determined")[1:]]
+    alone = [line for line in lines if not {"combination", "combinations", "↔"} & {*line}]
+
+    def names(lines: list[list[str]]) -> set[str]:
+        return {word.strip(",:") for line in lines for word in line} & set(result.params)
+
+    assert names(alone) <= marked <= names(lines) < set(result.params)
+    if loss == "recipe":
+        errors = result.identifiability["standard_errors"].items()
+        assert marked == {n for n, error in errors if error and error > result.params[n]}

@@ -20,7 +20,7 @@ from pysimbind import (
     Space,
     load_experiment,
 )
-from pysimbind.fit import fit
+from pysimbind.fit import METHODS, FitProgress, fit
 from pysimbind.fit.cli import main
 from tests.planted import MODEL, TRUTH, planted
 
@@ -279,3 +279,45 @@ def test_mistakes_are_one_line(
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 3])
+def test_ctrl_c_ends_the_folds_too(runs: tuple[Experiment, ...], stop_at: int) -> None:
+    """In the final search, in the first fold's, or in the second's: no fold is searched by half."""
+    begun = 0
+
+    def interrupt(progress: FitProgress) -> None:
+        nonlocal begun
+        begun += progress.nit == 1
+        if begun == stop_at and progress.nit == 2:
+            raise KeyboardInterrupt
+
+    result = fit(runs, "lsq", model="small", holdout="kfold:2", callback=interrupt, max_evals=50)
+    assert begun == stop_at
+    assert result.interrupted
+    assert result.notes[-1] == f"held-out errors are those of {max(0, stop_at - 2)} of 2 folds"
+    held_out = [row.name for row in result.accuracy if row.part == "held-out"]
+    assert held_out == [run.name for run in runs[: max(0, stop_at - 2)]]
+
+
+def test_a_held_out_run_is_no_reason_for_more_search(runs: tuple[Experiment, ...]) -> None:
+    saturated = planted("saturated", rate_rps=100, requests=100)
+    result = fit([runs[0], saturated], model="small", holdout="runs:saturated")
+    assert not any("saturated," in note or "queue grows" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("error", [ValueError, RuntimeError, FloatingPointError])
+def test_what_a_callback_raises_gets_out(
+    runs: tuple[Experiment, ...], tmp_path: Path, method: str, error: type[Exception]
+) -> None:
+    """Whatever the library between them catches; what was evaluated is kept."""
+
+    def fail(progress: FitProgress) -> None:
+        if progress.nit == 2:
+            raise error("mine")
+
+    saved = tmp_path / "checkpoint.json"
+    with pytest.raises(error, match="mine"):
+        fit(runs[0], method, model="small", max_evals=200, callback=fail, checkpoint=saved)
+    assert saved.exists()

@@ -27,10 +27,13 @@ def _python(code: str) -> str:
 
 
 def test_importing_loads_nothing() -> None:
-    """Neither cffi nor the Go runtime is there before the first simulation."""
+    """Neither cffi nor the Go runtime is there before the first simulation, nor is scipy."""
     printed = _python("""
         import sys, pysimbind
         from pysimbind import _native
+        assert not {f"scipy.{name}" for name in ("linalg", "optimize", "special", "stats")} & {
+            *sys.modules
+        }
         print("cffi" in sys.modules, _native._library is None)
         pysimbind.Simulator()
         print("cffi" in sys.modules, _native._library is None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import theilslopes
 
 from ._report import Finding
 from ._view import View
@@ -61,6 +60,8 @@ def prefix_hits_suspected(view: View) -> Finding | None:
     alone = np.flatnonzero((view.waiting == 0) & (view.ttft > 0) & (prompt > 0))
     if alone.size < _MIN_ALONE or np.ptp(np.log(prompt[alone])) < np.log(_LONG_SPREAD):
         return None
+    from scipy.stats import theilslopes  # here: it takes half a second to import
+
     alone = alone[np.linspace(0, alone.size - 1, min(alone.size, 1000)).astype(np.int64)]
     slope, offset, lowest, _ = theilslopes(view.ttft[alone], prompt[alone])
     if lowest <= 0:

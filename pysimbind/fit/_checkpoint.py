@@ -31,13 +31,6 @@ _LEAST_S = 5.0
 _PAUSE = 20.0
 
 
-class Mismatch(Exception):  # noqa: N818  # never leaves the package
-    """A resumed method proposes other candidates than those recorded.
-
-    No ``FitError``, which is a ``ValueError``: scipy's methods catch those.
-    """
-
-
 class Checkpoint:
     """The losses of a search, replayed from a file first and kept in one from then on.
 
@@ -73,13 +66,13 @@ class Checkpoint:
     def losses(self, candidates: FloatArray, objective: Objective) -> FloatArray:
         """Return the losses [N] of ``candidates`` [N, names], recorded or new.
 
-        Raises ``Mismatch`` where those recorded are of other candidates.
+        Raises ``FitError`` where those recorded are of other candidates.
         """
         if not self.replaying:
             return self._simulate(candidates, objective)
         size, checksum = self._batches[self._batch]
         if size > len(candidates) or _checksum(candidates[:size]) != checksum:
-            raise Mismatch(
+            raise FitError(
                 f"{self._where}: batch {self._batch + 1} holds other candidates than this fit "
                 "proposes: it was saved by another version or on another kind of machine"
             )
@@ -150,9 +143,16 @@ class Checkpoint:
         for key, value in self._settings.items():
             if settings.get(key) != value:
                 raise FitError(
-                    f"{self._where}: saved by a fit with {key} = {settings.get(key)!r}, this one "
-                    f"has {value!r}: resume with the same settings"
+                    f"{self._where}: saved by a fit {_difference(key, settings.get(key), value)}: "
+                    "resume with the same arguments"
                 )
+
+
+def _difference(key: str, saved: object, value: object) -> str:
+    """Say how a setting differs, without spelling out arrays, boxes and hashes."""
+    if isinstance(value, (dict, list)):
+        return f"with other {key}"
+    return f"with {key} = {saved!r:.80}, this one has {value!r}"
 
 
 def _checksum(candidates: FloatArray) -> int:

@@ -46,11 +46,17 @@ def _decoding(experiments: Sequence[Experiment]) -> tuple[float, float]:
 
 
 def _token_times(experiment: Experiment) -> tuple[FloatArray, FloatArray]:
-    """Return, per request of several tokens, how many decoded meanwhile, and its TPOT [s]."""
+    """Return, per request of several tokens, how many decoded meanwhile, and its TPOT [s].
+
+    One without a TTFT, as of a client that does not stream, counts as decoding from its arrival.
+    """
     output = experiment.workload.output_tokens
-    known = (experiment.e2e > experiment.ttft) & (output > 1)
+    ttft = np.nan_to_num(experiment.ttft)
+    known = (experiment.e2e > ttft) & (output > 1)
+    if not known.any():
+        return np.empty(0), np.empty(0)
     arrival = experiment.workload.arrival_s[known]
-    first, last = arrival + experiment.ttft[known], arrival + experiment.e2e[known]
+    first, last = arrival + ttft[known], arrival + experiment.e2e[known]
     times = np.concatenate([first, last])
     order = np.argsort(times, kind="stable")
     times = times[order]

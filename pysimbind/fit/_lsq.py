@@ -46,7 +46,8 @@ def descend_all(search: Search) -> bool:
         if 0 < search.few.size < search.free.size:
             x, _, _ = descend(search, x, search.few)
         x, loss, stalled = descend(search, x, search.free)
-        search.note(f"least squares from {name} ended at {loss:.4g} {search.unit_name}")
+        end = f"{loss:.4g} {search.unit_name}" if np.isfinite(loss) else "what cannot be simulated"
+        search.note(f"least squares from {name} ended at {end}")
         ends.append((loss, stalled))
     return min(ends)[1]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +62,24 @@ class SearchEnd(Exception):  # noqa: N818  # an end, not an error
     def __init__(self, status: FitStatus) -> None:
         super().__init__(status)
         self.status = status
+
+
+class Escape(Exception):  # noqa: N818  # never leaves the package
+    """Carries an error out of a method: scipy's catch some kinds, ``ValueError`` among them."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@contextlib.contextmanager
+def _escaping() -> Iterator[None]:
+    try:
+        yield
+    except SearchEnd:
+        raise
+    except Exception as exc:
+        raise Escape(exc) from exc
 
 
 @dataclass(frozen=True)
@@ -176,8 +195,9 @@ class Search:
     def batch(self, candidates: FloatArray) -> FloatArray:
         """Return the losses [N] of ``candidates`` [N, names]; never exceeds the budgets."""
         candidates = candidates[: self.max_evals - self.nfev]
-        loss = self._checkpoint.losses(candidates, self._objective)
-        return self._evaluated(candidates, loss)
+        with _escaping():
+            loss = self._checkpoint.losses(candidates, self._objective)
+            return self._evaluated(candidates, loss)
 
     def linearise(self, x: FloatArray) -> tuple[float, FloatArray, FloatArray]:
         """Return loss, residuals [M] and their derivatives [M, names] at ``x``; may end the search.
@@ -186,9 +206,10 @@ class Search:
         are the residuals. The derivatives are of the kind "renewal": exact ones mislead on a server
         that is never idle.
         """
-        fun, r, jac = self._objective.linearise(x, "renewal")
-        self.njev += 1
-        loss = self._evaluated(x[np.newaxis], np.array([fun]))
+        with _escaping():
+            fun, r, jac = self._objective.linearise(x, "renewal")
+            self.njev += 1
+            loss = self._evaluated(x[np.newaxis], np.array([fun]))
         rows = np.zeros((self._ridged.size, x.size))
         rows[np.arange(self._ridged.size), self._ridged] = self._ridge
         return (

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..errors import ParameterError
 from ..experiment import Experiment
 from ..models import StepModel
 from ..objective import Objective
@@ -29,7 +30,10 @@ def known_parameters(
     Raises ``ParameterError`` for an ``initial`` that is no parameters of the model.
     """
     if initial is not None:
-        return "the initial guess", Parameters.of(initial, model)
+        try:
+            return "the initial guess", Parameters.of(initial, model)
+        except ParameterError as exc:
+            raise ParameterError(f"the initial guess: {exc}") from exc
     baseline = experiments[0].baseline
     if baseline is None or baseline.model != model:
         return None

@@ -151,7 +151,8 @@ def _held(space: Space, fixed: Fixed, known: Parameters | None) -> dict[str, flo
     model = space.model
     for name in values:
         if name not in model.names:
-            raise FitError(f"unknown parameter {name!r} in fixed{nearest(str(name), model.names)}")
+            near = nearest(str(name), model.names) or f" (known: {', '.join(model.names)})"
+            raise FitError(f"unknown parameter {name!r} in fixed{near}")
     held = {}
     for name in sorted(values, key=model.index):
         value = values[name]

@@ -60,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     inputs = [*args.experiments, *reading_inputs(args), args.bounds, args.initial]
-    check_outputs([args.out], [*inputs, args.checkpoint, args.resume])
-    check_outputs([args.checkpoint], inputs)
+    check_outputs([args.out, args.checkpoint], inputs)
+    check_outputs([args.out], [args.resume])  # a checkpoint may go on in the file that it is from
     experiments = [_read(args, name) for name in args.experiments]
     with interrupts() as ctrl_c:
         result = _fit(args, experiments, ctrl_c)
@@ -203,6 +203,10 @@ def _fixed(given: list[str] | None) -> Fixed | None:
         return None
     if given == ["none"]:
         return ()
+    if "none" in given:
+        raise FitError(
+            "--fixed none: holds nothing, so it stands alone; leave it or the others out"
+        )
     values: dict[str, float | None] = {}
     for text in given:
         name, equals, number = text.partition("=")

@@ -82,11 +82,15 @@ def _part(part: str, runs: Sequence[_Judged]) -> list[Row]:
 
 
 def _floor(*runs: _Judged) -> PhaseFloor | None:
-    """Return the floor over the measured requests of the runs; None of single predictions."""
-    if len(runs[0].predicted.ttft) < 2:
+    """Return the floor over the measured requests of the runs; None of single predictions.
+
+    A run that can't be simulated to its end has one replica, and no part in the floor of others.
+    """
+    several = [run for run in runs if len(run.predicted.ttft) > 1]
+    if not several:
         return None
     ttft, e2e, output = [], [], []
-    for experiment, predicted in runs:
+    for experiment, predicted in several:
         known = np.isfinite(experiment.ttft) | np.isfinite(experiment.e2e)
         ttft.append(predicted.ttft[:, known])
         e2e.append(predicted.e2e[:, known])

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
-from scipy.optimize import lsq_linear
+import scipy  # its modules load at their first use
 
 from .._text import table
 from ..errors import FitError, ParameterError
@@ -208,7 +207,9 @@ def _least(matrix: FloatArray, slope: FloatArray, low: FloatArray, high: FloatAr
     if (free >= low).all() and (free <= high).all():
         return free
     rows = roots[:, np.newaxis] * vectors[:, seen].T
-    bounded: FloatArray = lsq_linear(rows, target, bounds=(low, high), method="bvls").x
+    bounded: FloatArray = scipy.optimize.lsq_linear(
+        rows, target, bounds=(low, high), method="bvls"
+    ).x
     return bounded
 
 
@@ -234,7 +235,7 @@ def _interval(
         raise ParameterError(f"confidence must be between 0 and 1, got {confidence!r}")
     interval = np.full((2, samples.shape[1]), np.nan)
     tail = (1 - confidence) / 2
-    widened = special.stdtrit(blocks - 1, tail) / special.ndtri(tail)
+    widened = scipy.special.stdtrit(blocks - 1, tail) / scipy.special.ndtri(tail)
     for i, column in enumerate(samples.T):
         known = column[~np.isnan(column)]
         if known.size:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
+import scipy  # its modules load at their first use
 
 from ._spectrum import Uncertainty
 

@@ -59,13 +59,23 @@ class Identifiability:
 
     @property
     def undetermined(self) -> tuple[str, ...]:
-        """The analysed parameters whose standard error is NaN, or above the tolerance."""
+        """The analysed parameters whose standard error is above the tolerance, or NaN.
+
+        Where there are no standard errors at all, those that directions without effect move.
+        """
+        if self.note:
+            return tuple(name for name in self.analysed if name in self._moving)
         limit = self.tolerance * self.scale
         return tuple(
             name
             for name, error, most in zip(self.names, self.standard_errors, limit, strict=True)
             if name in self.analysed and not error <= most
         )
+
+    @property
+    def _moving(self) -> set[str]:
+        """The parameters that make up the directions."""
+        return {name for direction in self.directions for name in direction.names}
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON values; NaN and infinity as None."""
@@ -105,7 +115,10 @@ class Identifiability:
         )
 
     def _not_determined(self) -> list[str]:
-        """Return a line for each of the first pairs, and one for each kind of the others."""
+        """Return a line for each of the first pairs, and one for each kind of the others.
+
+        Parameters that no direction is of come last, so that each of ``undetermined`` is named.
+        """
         pairs = [d for d in self.directions if len(d.names) == 2]
         lines = [f"not determined: {direction}" for direction in pairs[:_SHOWN]]
         if len(pairs) > _SHOWN:
@@ -113,9 +126,16 @@ class Identifiability:
         kinds: dict[tuple[bool, bool, str], list[Direction]] = {}
         for direction in self.directions:
             if direction not in pairs:
-                kind = (len(direction.names) > 1, math.isinf(direction.standard_error))
+                # a direction of one parameter, by more than itself, may leave that determined
+                alone = len(direction.names) == 1 and direction.names[0] in self.undetermined
+                kind = (not alone, math.isinf(direction.standard_error))
                 kinds.setdefault((*kind, direction.why), []).append(direction)
-        return lines + [_summary(*kind, directions) for kind, directions in kinds.items()]
+        lines += [_summary(*kind, directions) for kind, directions in kinds.items()]
+        rest = [name for name in self.undetermined if name not in self._moving]
+        if rest:
+            within = f"to within {100 * self.tolerance:g} % of its size"
+            lines.append(f"not determined, each {within}: {', '.join(rest)}")
+        return lines
 
     def __str__(self) -> str:
         rows = [["parameter", "value", "standard error", ""], *map(self._row, self.names)]
@@ -138,7 +158,7 @@ class Identifiability:
             return f"at its {self.at_bound[name]} bound"
         if name not in self.analysed:
             return "held"
-        return "not determined" if not self.note and name in self.undetermined else ""
+        return "not determined" if name in self.undetermined else ""
 
 
 def identify(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy  # its modules load at their first use
 
 from .._text import table
 from ..errors import FitError, ParameterError
@@ -139,7 +139,7 @@ def _check(points: int, refits: int, confidence: float) -> None:
 
 def _rise(problem: Problem, j: int, confidence: float) -> float:
     """Return by how much a smooth loss rises at the ends of the parameter's interval."""
-    return float(special.chdtri(1, 1 - confidence)) * _loss_unit(problem, j)
+    return float(scipy.special.chdtri(1, 1 - confidence)) * _loss_unit(problem, j)
 
 
 def _loss_unit(problem: Problem, j: int) -> float:
@@ -275,7 +275,7 @@ def _roughness(loss: FloatArray) -> float:
     differences = np.abs(np.diff(loss[np.isfinite(loss)], n=3))
     if not differences.size:
         return 0.0
-    return float(np.median(differences) / special.ndtri(0.75) / math.sqrt(1 + 9 + 9 + 1))
+    return float(np.median(differences) / scipy.special.ndtri(0.75) / math.sqrt(1 + 9 + 9 + 1))
 
 
 def _interval(

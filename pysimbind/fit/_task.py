@@ -1,0 +1,226 @@
+"""One search, from what a fit was asked for to what it ended with."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ParameterError
+from ..experiment import Experiment
+from ..identify import identify
+from ..losses import Loss
+from ..models import StepModel
+from ..objective import Objective
+from ..parameters import OVERHEADS, Space
+from ._checkpoint import Checkpoint
+from ._methods import Method
+from ._provenance import data_hash, versions
+from ._search import Budget, Callback, Escape, FloatArray, Problem, Search, SearchEnd
+from ._setup import known_parameters, set_up
+from .bounds import Bounds, Box, Fixed, make_box
+from .compare import Comparison, compare
+from .result import FitResult
+from .status import FitStatus
+
+# At a bound is within this share of the box's width. Boxes of coefficients are wide: a
+# ten-thousandth of the original one still matters. Overheads count in whole microseconds. An open
+# interval has no width: there it is a share of what doubles E2Es.
+_AT_BOUND_COEFFICIENT = 1e-5
+_AT_BOUND_OVERHEAD = 1e-3
+_AT_BOUND_OPEN = 1e-6
+# Explaining what can't be told apart takes a walk through every step: longer than a fit, if there
+# are more requests than this.
+_EXPLAINED = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a fit was asked for: checked, and the same for each of its searches."""
+
+    method: Method
+    model: StepModel
+    loss: Loss
+    bounds: Bounds | None
+    fixed: Fixed | None
+    initial: object
+    ridge: float | None
+    max_evals: int
+    max_time_s: float | None
+    seed: int
+    callback: Callback | None
+    weights: dict[str, float]
+    saturated: tuple[str, ...]
+
+    def objective(self, experiments: Sequence[Experiment]) -> Objective:
+        """Return the loss on these experiments, each with its weight."""
+        weights = [self.weights[experiment.name] for experiment in experiments]
+        return Objective(experiments, self.model, self.loss, weights=weights)
+
+    def search(
+        self,
+        experiments: Sequence[Experiment],
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: str | os.PathLike[str] | None = None,
+    ) -> Found:
+        """Search on these experiments; raises what ``fit`` does, but for the data.
+
+        ``KeyboardInterrupt`` too, where it comes before the first evaluation.
+        """
+        known = known_parameters(experiments, self.model, self.initial)
+        box = make_box(
+            experiments,
+            self.model,
+            self.bounds,
+            self.fixed,
+            None if known is None else known[1],
+            self.method.hold_aliases,
+        )
+        with self.objective(experiments) as objective:
+            saturated = tuple(e.name for e in experiments if e.name in self.saturated)
+            problem = set_up(objective, box.search, known, self.ridge, saturated)
+            keeper = Checkpoint(self._settings(objective, problem), checkpoint, resume)
+            search = Search(
+                objective,
+                problem,
+                Budget(self.max_evals, self.max_time_s, self.callback),
+                method=self.method.name,
+                checkpoint=keeper,
+            )
+            try:
+                status = _run(self.method, search, self.seed)
+            finally:
+                keeper.save(search.time_s)
+            idle = tuple(np.array(self.model.names)[problem.scale == 0].tolist())
+            return Found(
+                x=search.best_x,
+                fun=search.best_fun,
+                status=status,
+                search=search,
+                box=box,
+                no_effect=idle,
+                ridge=float(problem.ridge.max()),
+                infeasible=dict(objective.infeasible),
+                identifiability=_identify(objective, search.best_x, box, status, idle),
+                comparisons=compare(objective, search.best_x, search.best_fun),
+            )
+
+    def result(self, found: Found) -> FitResult:
+        """Return what a search found, without runs and accuracy: those take all the data."""
+        search, box = found.search, found.box
+        found.x.setflags(write=False)
+        return FitResult(
+            x=found.x,
+            fun=found.fun,
+            unit=search.unit_name,
+            status=found.status,
+            nfev=search.nfev,
+            njev=search.njev,
+            nit=search.nit,
+            model=self.model,
+            runs=(),
+            holdout="",
+            method=self.method.name,
+            seed=self.seed,
+            loss=self.loss.name,
+            ridge=found.ridge,
+            max_evals=self.max_evals,
+            max_time_s=self.max_time_s,
+            bounds_name=box.name,
+            bounds=box.space,
+            fixed=dict(box.held),
+            fixed_why=box.held_why,
+            at_bound=_at_bound(box.search, search.scale, found.x),
+            no_effect=found.no_effect,
+            infeasible=found.infeasible,
+            identifiability=found.identifiability,
+            notes=tuple(search.notes),
+            history=search.history,
+            comparisons=found.comparisons,
+            accuracy=(),
+            versions=dict(versions()),
+            time_s=search.time_s,
+        )
+
+    def _settings(self, objective: Objective, problem: Problem) -> dict[str, Any]:
+        """Return all that the losses of a search depend on, as JSON values."""
+        return {
+            "method": self.method.name,
+            "model": self.model.name,
+            "loss": self.loss.name,
+            "seed": self.seed,
+            "bounds": problem.space.as_dict(),
+            "ridge": problem.ridge.tolist(),
+            "weights": list(objective.weights),
+            "data": [data_hash(experiment) for experiment in objective.experiments],
+            "starting points": [x.tolist() for _, x in problem.starts],
+            "saturated": list(problem.saturated),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What one search ended with."""
+
+    x: FloatArray
+    fun: float
+    status: FitStatus
+    search: Search
+    box: Box
+    no_effect: tuple[str, ...]
+    ridge: float
+    infeasible: dict[str, int]
+    identifiability: Mapping[str, Any]
+    comparisons: tuple[Comparison, ...]
+
+
+def _run(method: Method, search: Search, seed: int) -> FitStatus:
+    try:
+        method.run(search, seed)
+        status = FitStatus.CONVERGED
+    except SearchEnd as end:
+        status = end.status
+    except Escape as exc:
+        raise exc.error from exc.error.__cause__
+    except KeyboardInterrupt:
+        if not search.evaluated:
+            raise  # nothing to give back
+        status = FitStatus.INTERRUPTED
+    if status.success and not math.isfinite(search.best_loss):
+        return FitStatus.INFEASIBLE
+    return status
+
+
+def _identify(
+    objective: Objective, x: FloatArray, box: Box, status: FitStatus, no_effect: tuple[str, ...]
+) -> Mapping[str, Any]:
+    """Return what the data tell of the parameters, or nothing where ``x`` can't be simulated."""
+    if status is FitStatus.INFEASIBLE or not math.isfinite(objective(x)):
+        return {}
+    fixed = {*box.held, *no_effect}
+    requests = sum(len(experiment.workload) for experiment in objective.experiments)
+    try:
+        found = identify(
+            objective, x, fixed=fixed, bounds=box.space, reasons=requests <= _EXPLAINED
+        )
+    except ParameterError as exc:  # all are at a bound
+        return {"summary": [f"what the data tell of the parameters: {exc}"]}
+    return {**found.as_dict(), "summary": found.format().splitlines()}
+
+
+def _at_bound(space: Space, scale: FloatArray, x: FloatArray) -> dict[str, str]:
+    """Return the free parameters at a bound; ``scale`` tells how wide an open interval is."""
+    overhead = np.array([name in OVERHEADS for name in space.names])
+    span = space.upper - space.lower
+    share = np.where(overhead, _AT_BOUND_OVERHEAD, _AT_BOUND_COEFFICIENT)
+    near = np.where(np.isfinite(span), share * span, _AT_BOUND_OPEN * scale)
+    at_lower = (span > 0) & (x - space.lower <= near)
+    at_upper = (span > 0) & (space.upper - x <= near)
+    return {
+        space.names[i]: "lower" if at_lower[i] else "upper"
+        for i in np.flatnonzero(at_lower | at_upper)
+    }
