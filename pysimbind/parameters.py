@@ -361,7 +361,7 @@ def _shaped(values: object, names: tuple[str, ...], what: str) -> FloatArray:
             values = values.vector
         elif isinstance(values, Mapping):
             _complete(values, names, what)
-            values = [values[name] for name in names]
+            values = [_number(values[name], f"{what} {name!r}") for name in names]
     array = _numbers(values, what)
     if array.shape != (len(names),):
         raise ParameterError(
@@ -369,6 +369,12 @@ def _shaped(values: object, names: tuple[str, ...], what: str) -> FloatArray:
             f"{names[0]} ... {names[-1]}"
         )
     return array
+
+
+def _number(value: object, what: str) -> object:
+    if isinstance(value, bool) or np.ndim(value) or np.asarray(value).dtype.kind not in "iuf":  # type: ignore[arg-type]  # any object has a dimension
+        raise ParameterError(f"{what} must be a number, got {value!r:.40}")
+    return value
 
 
 def _bounds(values: object, names: tuple[str, ...], what: str, wrong: float) -> FloatArray:

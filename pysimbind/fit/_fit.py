@@ -78,10 +78,7 @@ def fit(
     chosen = find_method(method)
     chosen.require()
     given = as_experiments(experiments)
-    reports = [check_experiment(experiment) for experiment in given]
-    if strict:
-        for report in reports:
-            report.refuse()
+    reports = _check(given, strict)
     runs = tuple(report.experiment for report in reports)
     task = Task(
         method=chosen,
@@ -108,6 +105,14 @@ def fit(
         holdout=held.text,
         accuracy=evaluate(task.model, found.x, held.final, folds),
     )
+
+
+def _check(experiments: Sequence[Experiment], strict: bool) -> list[CheckReport]:
+    reports = [check_experiment(experiment) for experiment in experiments]
+    if strict:
+        for report in reports:
+            report.refuse()
+    return reports
 
 
 def _search(
