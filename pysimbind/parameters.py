@@ -200,6 +200,9 @@ class Space:
             pair = mapping[name]
             if isinstance(pair, (str, bytes)) or not hasattr(pair, "__len__") or len(pair) != 2:
                 raise ParameterError(f"bounds of {name!r} must be [lower, upper], got {pair!r}")
+            for bound in pair:
+                if bound is not None:
+                    _number(bound, f"a bound of {name!r}")
         pairs = [mapping[name] for name in model.names]
         lower = [-np.inf if pair[0] is None else pair[0] for pair in pairs]
         upper = [np.inf if pair[1] is None else pair[1] for pair in pairs]
