@@ -77,6 +77,9 @@ class Accuracy:
         values = _known(obj, cls)
         latencies = {name: _numbers(values[name], Errors) for name in TARGETS}
         counts = {name: values[name] for name in ("requests", "left_out")}
+        for name, count in counts.items():
+            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+                raise InputError(f"saved accuracy: {name} must be an integer, got {count!r:.40}")
         return cls(**latencies, **counts)
 
     def __eq__(self, other: object) -> bool:

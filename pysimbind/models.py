@@ -193,4 +193,5 @@ def _canonical(word: object, *, alone: bool) -> str:
         return _WORDS[word]
     known = [*(MODELS if alone else ()), *_WORDS]
     what = "model or term" if alone else "term"
-    raise ParameterError(f"unknown {what} {word!r}{nearest(str(word), known)}")
+    near = nearest(str(word), known) or f" (known: {', '.join(known)})"
+    raise ParameterError(f"unknown {what} {word!r}{near}")

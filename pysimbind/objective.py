@@ -41,6 +41,10 @@ def as_experiments(experiments: Experiments) -> tuple[Experiment, ...]:
         experiments = [experiments]
     if not isinstance(experiments, Iterable):
         raise FitError(f"expected experiments, got {type(experiments).__name__}")
+    experiments = tuple(experiments)
+    for each in experiments:
+        if not isinstance(each, (Experiment, str, os.PathLike)):
+            raise FitError(f"expected experiments, names or files, got {each!r:.40}")
     loaded = tuple(e if isinstance(e, Experiment) else load_experiment(e) for e in experiments)
     if not loaded:
         raise FitError("no experiment is given: a fit needs at least one")
@@ -253,6 +257,8 @@ def check_weights(
     if weights is None:
         return (1.0,) * len(experiments)
     try:
+        if isinstance(weights, str):
+            raise TypeError
         numbers = tuple(float(weight) for weight in weights)
     except (TypeError, ValueError):
         raise FitError(f"weights must be one number for each run, got {weights!r}") from None

@@ -200,6 +200,9 @@ class Space:
             pair = mapping[name]
             if isinstance(pair, (str, bytes)) or not hasattr(pair, "__len__") or len(pair) != 2:
                 raise ParameterError(f"bounds of {name!r} must be [lower, upper], got {pair!r}")
+            for bound in pair:
+                if bound is not None:
+                    _number(bound, f"a bound of {name!r}")
         pairs = [mapping[name] for name in model.names]
         lower = [-np.inf if pair[0] is None else pair[0] for pair in pairs]
         upper = [np.inf if pair[1] is None else pair[1] for pair in pairs]
@@ -361,7 +364,7 @@ def _shaped(values: object, names: tuple[str, ...], what: str) -> FloatArray:
             values = values.vector
         elif isinstance(values, Mapping):
             _complete(values, names, what)
-            values = [values[name] for name in names]
+            values = [_number(values[name], f"{what} {name!r}") for name in names]
     array = _numbers(values, what)
     if array.shape != (len(names),):
         raise ParameterError(
@@ -369,6 +372,12 @@ def _shaped(values: object, names: tuple[str, ...], what: str) -> FloatArray:
             f"{names[0]} ... {names[-1]}"
         )
     return array
+
+
+def _number(value: object, what: str) -> object:
+    if isinstance(value, bool) or np.ndim(value) or np.asarray(value).dtype.kind not in "iuf":  # type: ignore[arg-type]  # any object has a dimension
+        raise ParameterError(f"{what} must be a number, got {value!r:.40}")
+    return value
 
 
 def _bounds(values: object, names: tuple[str, ...], what: str, wrong: float) -> FloatArray:

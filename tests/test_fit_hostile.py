@@ -7,6 +7,7 @@ result or in one line.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,3 +66,43 @@ def test_a_run_that_no_simulator_takes_is_named() -> None:
     small = dataclasses.replace(RUN, name="small", config=ServerConfig(max_model_len=300))
     with pytest.raises(InputError, match=r"experiment 'small': .* exceeds max_model_len = 300"):
         fit([RUN, small])
+
+
+@pytest.mark.parametrize("method", ["auto", "cmaes", "lbfgsb"])
+def test_nothing_to_search(method: str) -> None:
+    """Each request gives one token, so no step has prefill and decode: the term has no effect."""
+    quiet = dataclasses.replace(one_token_each(), name="quiet")
+    names = ("mixed", "schedule_time", "update_time", "queue_overhead", "vllm_overhead")
+    start = dict.fromkeys(names, 1000.0) | {"mixed": 0.0}
+    result = fit(quiet, method, model="mixed", fixed=names[1:], initial=start, max_evals=20)
+    assert (result.nfev, result.no_effect) == (1, ("mixed",))
+    assert result.success
+    assert "there is nothing to search" in result.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"callback": 5}, "callback must be a function"),
+        ({"checkpoint": 5}, "checkpoint must be the path of a file"),
+        ({"resume": 5}, "resume must be the path of a file"),
+        ({"bounds": 5}, "bounds must be a name, a file, a mapping or a Space"),
+        ({"bounds": ""}, "unknown bounds ''"),
+        ({"fixed": 5}, "fixed must be names"),
+        ({"holdout": 5}, "holdout must be a text or the names of runs"),
+        ({"holdout": []}, "holdout must be a text or the names of runs"),
+        ({"weights": "1"}, "weights must be one number for each run"),
+        ({"bounds": {"out": ["a", 1]}}, "a bound of 'out' must be a number, got 'a'"),
+    ],
+)
+def test_arguments_of_a_wrong_kind(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        fit(RUN, model="small", max_evals=5, **options)
+    with pytest.raises(FitError, match="expected experiments, names or files, got 5"):
+        fit([5])  # type: ignore[list-item]  # that is the mistake
+
+
+@pytest.mark.filterwarnings("error")
+def test_boxes_beyond_all_reason_warn_of_nothing() -> None:
+    bounds = {name: [-1e308, 1e308] for name in MODEL.names}
+    assert not fit(RUN, "cmaes", model="small", bounds=bounds, max_evals=60).success

@@ -271,7 +271,7 @@ def test_at_bound() -> None:
         ({"intercept": 5}, r"bounds of 'intercept' must be \[lower, upper\], got 5"),
         ({"intercept": [1, 2, 3]}, r"must be \[lower, upper\]"),
         ({"intercept": "12"}, r"must be \[lower, upper\]"),
-        ({"intercept": ["a", "b"]}, "must be numbers"),
+        ({"intercept": ["a", "b"]}, "a bound of 'intercept' must be a number, got 'a'"),
         ({"intrcept": [0, 1]}, "unknown parameter 'intrcept'; did you mean 'intercept'"),
     ],
 )

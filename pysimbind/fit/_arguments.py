@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from typing import TypeGuard
 
 import numpy as np
 
 from ..errors import FitError
+from ._search import Callback
 
 
 def count(name: str, value: object, least: int) -> int:
@@ -34,6 +36,20 @@ def positive_s(max_time_s: object) -> float | None:
     if max_time_s is not None and not (_is_number(max_time_s) and 0 < max_time_s < math.inf):
         raise FitError(f"max_time_s must be a number of seconds > 0, got {max_time_s!r}")
     return None if max_time_s is None else float(max_time_s)
+
+
+def callback(function: Callback | None) -> Callback | None:
+    """Return a function, or None for none."""
+    if function is not None and not callable(function):
+        raise FitError(f"callback must be a function, got {function!r}")
+    return function
+
+
+def path(name: str, value: object) -> str | None:
+    """Return a path, or None for none."""
+    if value is not None and not isinstance(value, (str, os.PathLike)):
+        raise FitError(f"{name} must be the path of a file, got {value!r}")
+    return None if value is None else os.fspath(value)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -12,7 +12,7 @@ from ..experiment import Experiment
 from ..losses import Loss, find_loss
 from ..models import StepModel, find_model
 from ..objective import Experiments, as_experiments, check_weights
-from ._arguments import at_least, count, positive_s
+from . import _arguments
 from ._methods import find_method
 from ._provenance import data_hash
 from ._search import Callback, FloatArray
@@ -78,10 +78,7 @@ def fit(
     chosen = find_method(method)
     chosen.require()
     given = as_experiments(experiments)
-    reports = [check_experiment(experiment) for experiment in given]
-    if strict:
-        for report in reports:
-            report.refuse()
+    reports = _check(given, strict)
     runs = tuple(report.experiment for report in reports)
     task = Task(
         method=chosen,
@@ -90,18 +87,21 @@ def fit(
         bounds=bounds,
         fixed=fixed,
         initial=initial,
-        ridge=at_least("ridge", ridge, 0.0),
-        max_evals=count("max_evals", chosen.max_evals if max_evals is None else max_evals, 1),
-        max_time_s=positive_s(max_time_s),
-        seed=count("seed", chosen.seed if seed is None else seed, 0),
-        callback=callback,
+        ridge=_arguments.at_least("ridge", ridge, 0.0),
+        max_evals=_arguments.count(
+            "max_evals", chosen.max_evals if max_evals is None else max_evals, 1
+        ),
+        max_time_s=_arguments.positive_s(max_time_s),
+        seed=_arguments.count("seed", chosen.seed if seed is None else seed, 0),
+        callback=_arguments.callback(callback),
         weights=_by_name(runs, weights),
         saturated=tuple(r.experiment.name for r in reports if r.saturated),
     )
     held = hold_out(runs, holdout)
     if held.folds and (checkpoint or resume):
         raise FitError("a fit in folds has no checkpoint: each fold is a search of its own")
-    found, folds = _search(task, held, checkpoint, resume)
+    files = _arguments.path("checkpoint", checkpoint), _arguments.path("resume", resume)
+    found, folds = _search(task, held, *files)
     return dataclasses.replace(
         task.result(found),
         runs=_runs(task, given, reports, held),
@@ -110,11 +110,19 @@ def fit(
     )
 
 
+def _check(experiments: Sequence[Experiment], strict: bool) -> list[CheckReport]:
+    reports = [check_experiment(experiment) for experiment in experiments]
+    if strict:
+        for report in reports:
+            report.refuse()
+    return reports
+
+
 def _search(
     task: Task,
     held: Holdout,
-    checkpoint: str | os.PathLike[str] | None,
-    resume: str | os.PathLike[str] | None,
+    checkpoint: str | None,
+    resume: str | None,
 ) -> tuple[Found, list[tuple[FloatArray, Split]]]:
     """Return what the final search ended with, and x of each fold; Ctrl-C leaves out the rest."""
     found = task.search(held.final.train, checkpoint, resume)

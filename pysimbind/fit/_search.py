@@ -242,7 +242,8 @@ class Search:
 
     def _evaluated(self, candidates: FloatArray, fun: FloatArray) -> FloatArray:
         """Count, keep the best, tell the callback, and end the search if it is time to."""
-        penalty: FloatArray = ((candidates[:, self._ridged] * self._ridge) ** 2).sum(axis=1)
+        with np.errstate(over="ignore"):  # infinitely far from 0
+            penalty: FloatArray = ((candidates[:, self._ridged] * self._ridge) ** 2).sum(axis=1)
         loss = fun + penalty
         self._record(candidates, fun, loss)
         if self.nfev >= self.max_evals:

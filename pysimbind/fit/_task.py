@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,8 +63,8 @@ class Task:
     def search(
         self,
         experiments: Sequence[Experiment],
-        checkpoint: str | os.PathLike[str] | None = None,
-        resume: str | os.PathLike[str] | None = None,
+        checkpoint: str | None = None,
+        resume: str | None = None,
     ) -> Found:
         """Search on these experiments; raises what ``fit`` does, but for the data.
 
@@ -180,7 +179,11 @@ class Found:
 
 def _run(method: Method, search: Search, seed: int) -> FitStatus:
     try:
-        method.run(search, seed)
+        if search.free.size:
+            method.run(search, seed)
+        else:
+            search.note("no free parameter has an effect on these runs: there is nothing to search")
+            search.batch(search.starts[-1][1][np.newaxis])
         status = FitStatus.CONVERGED
     except SearchEnd as end:
         status = end.status
@@ -215,11 +218,12 @@ def _identify(
 def _at_bound(space: Space, scale: FloatArray, x: FloatArray) -> dict[str, str]:
     """Return the free parameters at a bound; ``scale`` tells how wide an open interval is."""
     overhead = np.array([name in OVERHEADS for name in space.names])
-    span = space.upper - space.lower
     share = np.where(overhead, _AT_BOUND_OVERHEAD, _AT_BOUND_COEFFICIENT)
-    near = np.where(np.isfinite(span), share * span, _AT_BOUND_OPEN * scale)
-    at_lower = (span > 0) & (x - space.lower <= near)
-    at_upper = (span > 0) & (space.upper - x <= near)
+    with np.errstate(over="ignore"):  # so wide that it is open
+        span = space.upper - space.lower
+        near = np.where(np.isfinite(span), share * span, _AT_BOUND_OPEN * scale)
+        at_lower = (span > 0) & (x - space.lower <= near)
+        at_upper = (span > 0) & (space.upper - x <= near)
     return {
         space.names[i]: "lower" if at_lower[i] else "upper"
         for i in np.flatnonzero(at_lower | at_upper)

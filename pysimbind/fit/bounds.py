@@ -93,11 +93,13 @@ def _space(
             return bounds, _unbounded(model, bounds == "free")
         if kind == "around":
             return bounds, _around(model, argument, bounds, known)
+    if not isinstance(bounds, (str, os.PathLike)):
+        raise FitError(f"bounds must be a name, a file, a mapping or a Space, got {bounds!r:.40}")
     path = Path(bounds)
-    if isinstance(bounds, str) and path.name == bounds and not path.exists():
+    if not bounds or (isinstance(bounds, str) and path.name == bounds and not path.exists()):
         names = (*boxes, *KINDS)
         raise FitError(
-            f"unknown bounds {bounds!r}{nearest(bounds, names)} "
+            f"unknown bounds {bounds!r}{nearest(str(bounds), names)} "
             f"(bounds: {', '.join(names)}; or give a JSON file)"
         )
     try:
@@ -146,6 +148,8 @@ def _around(model: StepModel, argument: str, text: str, known: Parameters | None
 
 
 def _held(space: Space, fixed: Fixed, known: Parameters | None) -> dict[str, float]:
+    if not isinstance(fixed, Iterable):
+        raise FitError(f"fixed must be names, or a mapping of names to values, got {fixed!r:.40}")
     names = [fixed] if isinstance(fixed, str) else fixed
     values = dict(names) if isinstance(names, Mapping) else dict.fromkeys(names)
     model = space.model

@@ -55,6 +55,8 @@ def hold_out(experiments: tuple[Experiment, ...], holdout: str | Sequence[str] |
     if holdout is None:
         return Holdout("", Split(experiments, ()))
     if not isinstance(holdout, str):
+        if not isinstance(holdout, Sequence) or not holdout:
+            raise FitError(f"holdout must be a text or the names of runs, got {holdout!r}")
         return _runs(experiments, list(holdout))
     kind, _, argument = holdout.partition(":")
     if kind == "runs":
