@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from ._jsonio import write_bytes, write_json
 from ._parallel import Progress, in_threads
@@ -240,6 +239,8 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     mean = float(known.mean())
     if known.size < 2:
         return mean, math.nan, math.nan
+    from scipy import stats  # here: it takes half a second to import
+
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, known.size - 1)
     half = float(quantile * known.std(ddof=1) / math.sqrt(known.size))
     return mean, mean - half, mean + half

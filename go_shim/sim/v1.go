@@ -35,6 +35,7 @@ type v1 struct {
 
 	// leapable: nothing known beforehand keeps the plain leap engine from being exact.
 	leapable bool
+	shares   bool // it is, with hits of the prefix cache
 
 	// patience is more steps than any prefill needs: so many without a token never end.
 	patience int64

@@ -71,6 +71,17 @@ type chainStep struct {
 	to   int32
 }
 
+// stretches visits the shared chains of blocks from to to-1 of request i, one edge at a time.
+func (t *chainTable) stretches(i int, from, to int32, visit func(first, last int64)) {
+	for e := t.leaf[i]; e != noEdge && from < to; e = t.edges[e].parent {
+		edge := &t.edges[e]
+		if begin := max(from, edge.start); begin < to {
+			visit(edge.first+int64(begin-edge.start), edge.first+int64(to-edge.start))
+			to = begin
+		}
+	}
+}
+
 // path appends the way of request i, of so many blocks at most, to an empty list.
 func (t *chainTable) path(i int, most int64, list []chainStep) []chainStep {
 	to := int32(min(t.sharedBlocks(i), most))

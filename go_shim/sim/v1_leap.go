@@ -7,21 +7,25 @@ import "math"
 //   - a step can always decode for every seat: the budget covers max_num_seqs;
 //   - the long-prefill threshold never cuts, so only the last running request is in mid-prefill;
 //   - whole prompts fit the budget where they may not be chunked, and max_model_len;
-//   - no prompt can hit the prefix cache;
-//   - whatever is running, the pool has blocks for all of it: nobody is refused or preempted.
+//   - whatever is running, the pool has blocks for all of it: nobody is refused or preempted;
+//   - no prompt can hit the prefix cache, or nothing is ever evicted from it (see sharing).
 //
 // What is known only during a run (the horizon, a step that is negative or no number) makes
 // runLeap give up.
 func (v *v1) provablyLeapable() bool {
 	seats := min(v.maxSeqs, int64(v.numRequests))
 	held := make([]int64, v.numRequests)
+	taken := int64(0)
 	for i, n := range v.input {
 		held[i] = ceilDiv(n+v.output[i], v.blockSize)
+		taken += held[i]
 		if n >= v.maxLen || v.threshold > 0 && n > v.threshold || !v.rules.chunked && n > v.budget {
 			return false
 		}
 	}
-	return seats <= v.budget && v.blockSize <= maxLeapBlock && (!v.caching || !v.chains.anyShared) &&
+	v.shares = v.sharing(taken)
+	return seats <= v.budget && v.blockSize <= maxLeapBlock &&
+		(v.shares || !v.caching || !v.chains.anyShared) &&
 		sumLargest(held, int(seats))+v.watermark <= v.usable
 }
 
@@ -32,6 +36,7 @@ type v1LeapScratch struct {
 	firsts  finishQueue
 	leaving finishQueue
 	phases  []int64 // see kvDemand
+	prefix  prefixHits
 	grad    gradient
 }
 
@@ -41,6 +46,7 @@ func newV1LeapScratch(v *v1) *v1LeapScratch {
 		client: *newV1Client(v),
 		active: newFinishWheel(int(seats), v.longest.output),
 		phases: make([]int64, v.blockSize),
+		prefix: newPrefixHits(v),
 	}
 }
 
@@ -61,6 +67,7 @@ type v1Leap struct {
 	bare   bool      // see onlyLatencies
 	clock  v1Clock
 	kv     kvDemand
+	prefix *prefixHits // where requests share prefixes
 
 	composed int64    // batches composed: the number of the next one
 	executed int64    // batches executed
@@ -96,6 +103,7 @@ func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 	run := v1Leap{
 		v1: v, r: r, model: newModel(&p.Coeffs), delays: newDelays(&p.Coeffs), client: &sc.client,
 		partial: noRequest, active: &sc.active, firsts: &sc.firsts, leaving: &sc.leaving,
+		prefix: &sc.prefix,
 	}
 	run.over = newV1Overheads(&p.Overheads, run.delays.most(v.longest))
 	run.clock = newV1Clock(run.model, run.over.gap)
@@ -106,6 +114,9 @@ func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 	}
 	run.nextAt = run.nextSend()
 	run.kv.reset(newDivider(v.blockSize), sc.phases, !r.NoPeak)
+	if v.shares {
+		run.prefix.reset(!r.NoPeak)
+	}
 	if run.grad = newGradient(r, &sc.grad); run.grad != nil {
 		run.client.differentiate()
 	}
@@ -122,7 +133,7 @@ func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 // fit, which are the engine's time from its arrival.
 func (run *v1Leap) onlyLatencies() bool {
 	r := run.r
-	return run.concurrency == 0 && !run.delays.any && run.grad == nil &&
+	return run.concurrency == 0 && !run.delays.any && run.grad == nil && !run.prefix.follow &&
 		r.FirstStep == nil && r.LastStep == nil && r.BusyPeriod == nil
 }
 
@@ -134,7 +145,7 @@ func (run *v1Leap) loop() bool {
 		}
 		if run.seats > 0 || run.head < run.arrived {
 			if run.rules.depth == 1 && run.partial == noRequest &&
-				run.head < run.arrived && run.seats < run.maxSeqs {
+				run.head < run.arrived && run.seats < run.maxSeqs && !run.shares {
 				done, ok := run.admitWhole()
 				if !ok {
 					return false
@@ -287,12 +298,15 @@ func (run *v1Leap) compose() bool {
 	}
 	for run.admits(budget) {
 		place := run.head
-		n := min(run.planned[place].input, budget)
+		run.done = 0
+		if run.shares {
+			run.done = run.hit(&run.planned[place])
+		}
+		n := min(run.planned[place].input-run.done, budget)
 		budget -= n
-		b.add(n, 0)
+		b.add(n, run.done)
 		run.head++
 		run.seats++
-		run.done = 0
 		run.prefill(place, n)
 	}
 	run.grad.composed(run.clock.now, run.head < run.arrived)
@@ -310,6 +324,9 @@ func (run *v1Leap) compose() bool {
 func (run *v1Leap) prefill(place int, n int64) {
 	q := &run.planned[place]
 	run.done += n
+	if run.shares {
+		run.cache(q, run.done)
+	}
 	if run.done < q.input {
 		run.partial = place
 		return

@@ -75,6 +75,9 @@ func (run *v1Leap) recordLast(q *v1Planned, at float64) {
 	}
 	run.r.E2E[i] = (at - run.sent[i]) / microsPerSecond
 	run.r.setLastStep(i, run.executed-1)
+	if run.prefix.follow {
+		run.prefix.drop(run.chains, i)
+	}
 	if run.grad != nil {
 		run.grad.write(run.r.JacE2E, i, q.output, q.input, run.grad.origin(i, run.client))
 	}
@@ -89,14 +92,16 @@ func (run *v1Leap) sampleKV() {
 	if run.partial != noRequest {
 		besides += run.kv.held(run.done)
 	}
-	run.kv.sample(run.composed-1, besides)
+	run.kv.sample(run.composed-1, besides-run.prefix.overlap)
 }
 
 // finish fills in the details: all requests have finished.
 func (run *v1Leap) finish() {
 	r := run.r
 	clear(r.Status)
-	clear(r.Cached)
+	if !run.shares {
+		clear(r.Cached)
+	}
 	clear(r.Preemptions)
 	for i := range r.Generated {
 		r.Generated[i] = int32(run.output[i])

@@ -84,7 +84,7 @@ func (run *v1Leap) firstTokens(first int, at float64) {
 // lastTokens lets the requests go whose last token the batch executed last has given. There are some.
 func (run *v1Leap) lastTokens(at float64) {
 	number := run.executed - 1
-	run.kv.sample(number, 0)
+	run.kv.sample(number, -run.prefix.overlap)
 	for run.active.soonest == number {
 		q := &run.planned[run.active.pop()]
 		run.kv.leave(q.input + q.output - 1 - number) // as it joined

@@ -220,9 +220,17 @@ func TestV1Queue(t *testing.T) {
 	}
 }
 
-// TestV1LeapReusesMemory: once a simulator has run, a run allocates nothing, with derivatives or not.
+// TestV1LeapReusesMemory: once a simulator has run, a run allocates nothing, with derivatives or not,
+// with hits of the prefix cache or not.
 func TestV1LeapReusesMemory(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { leapReusesMemory(t, func(*Workload) {}) })
+	t.Run("shared prefixes", func(t *testing.T) { leapReusesMemory(t, sharePrefixes) })
+}
+
+func leapReusesMemory(t *testing.T, change func(*Workload)) {
+	t.Helper()
 	w, c := experimentLike(100)
+	change(w)
 	c.Semantics, c.EnableChunkedPrefill, c.ReserveFullISL = VLLMV1, true, true
 	s, err := New(w, c)
 	if err != nil {
