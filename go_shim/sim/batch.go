@@ -71,25 +71,29 @@ func (s *Simulator) runParallel(n int, c *Candidates, engine Engine, workers int
 		group sync.WaitGroup
 		guard failures
 	)
-	for range workers {
-		group.Add(1)
-		go func() {
-			defer group.Done()
-			defer guard.recover()
-			for {
-				first := int(next.Add(rowsPerGrab)) - rowsPerGrab
-				for i := first; i < min(first+rowsPerGrab, n); i++ {
-					if err := s.runRow(i, c, engine); err != nil {
-						guard.set(err)
-						return
-					}
-				}
-				if first >= n {
+	work := func() {
+		defer guard.recover()
+		for {
+			first := int(next.Add(rowsPerGrab)) - rowsPerGrab
+			for i := first; i < min(first+rowsPerGrab, n); i++ {
+				if err := s.runRow(i, c, engine); err != nil {
+					guard.set(err)
 					return
 				}
 			}
+			if first >= n {
+				return
+			}
+		}
+	}
+	for range workers - 1 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			work()
 		}()
 	}
+	work() // here: a thread that is awake need not be woken
 	group.Wait()
 	if guard.panicked != nil {
 		panic(guard.panicked) // for the caller to recover: a panic on a worker would end the process
