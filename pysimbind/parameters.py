@@ -307,8 +307,8 @@ class Space:
         return f"Space.from_mapping({self.as_dict()!r}{_spelled(self._model)})"
 
     def _require_finite(self) -> None:
-        if not (np.isfinite(self._lower).all() and np.isfinite(self._upper).all()):
-            open_ended = ~(np.isfinite(self._lower) & np.isfinite(self._upper))
+        open_ended = ~(np.isfinite(self._lower) & np.isfinite(self._upper))
+        if open_ended.any():
             raise ParameterError(
                 f"{self.names[int(np.argmax(open_ended))]!r} has no bound on some side: a unit "
                 "cube needs both"
