@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from .._together import mean_count
 from ..errors import ExperimentError
 from ..experiment import Experiment
 from ._report import Finding
@@ -83,14 +84,7 @@ class View:
     @cached_property
     def decoding(self) -> FloatArray:
         """How many requests decoded on average while each one did, itself included [R]."""
-        times = np.concatenate([self.first_token_s, self.end_s])
-        order = np.argsort(times, kind="stable")
-        times = times[order]
-        count = np.cumsum(np.where(order < self.requests, 1.0, -1.0))
-        area = np.concatenate(([0.0], np.cumsum(count[:-1] * np.diff(times))))
-        span = self.end_s - self.first_token_s
-        within = np.interp(self.end_s, times, area) - np.interp(self.first_token_s, times, area)
-        return within / np.where(span > 0, span, np.inf)
+        return mean_count(self.first_token_s, self.end_s)
 
     def _others(self, until_s: FloatArray) -> FloatArray:
         rank = np.empty(self.requests)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .._together import mean_count
 from ..experiment import Experiment
 from ..models import StepModel
 from ._search import FloatArray
@@ -57,14 +58,7 @@ def _token_times(experiment: Experiment) -> tuple[FloatArray, FloatArray]:
         return np.empty(0), np.empty(0)
     arrival = experiment.workload.arrival_s[known]
     first, last = arrival + ttft[known], arrival + experiment.e2e[known]
-    times = np.concatenate([first, last])
-    order = np.argsort(times, kind="stable")
-    times = times[order]
-    decoding = np.cumsum(np.repeat([1.0, -1.0], first.size)[order])
-    # request-seconds of decoding until each of the times
-    spent = np.concatenate([[0.0], np.cumsum(decoding[:-1] * np.diff(times))])[: times.size]
-    companions = (np.interp(last, times, spent) - np.interp(first, times, spent)) / (last - first)
-    return companions, (last - first) / (output[known] - 1)
+    return mean_count(first, last), (last - first) / (output[known] - 1)
 
 
 def _prefilling(experiments: Sequence[Experiment]) -> float:
