@@ -18,6 +18,7 @@ from pysimbind import (
     ParameterError,
     ServerConfig,
     Space,
+    check_experiment,
     load_experiment,
 )
 from pysimbind.fit import METHODS, FitProgress, fit
@@ -194,7 +195,8 @@ def test_bad_data_is_masked_and_said(runs: tuple[Experiment, ...]) -> None:
     result = fit([spoilt(runs[0]), runs[1]], model="small", max_evals=60)
     names = [finding["name"] for finding in result.runs[0].findings]
     assert "ttft_exceeds_e2e" in names
-    assert "slow: warning: ttft_exceeds_e2e" in result.report()
+    assert f"slow: {check_experiment(spoilt(runs[0])).findings[0]}" in result.report()
+    assert "[5]; " in result.report()  # which request it is
     assert result.accuracy[0].accuracy.ttft.requests == 119
     with pytest.raises(DataError, match="ttft_exceeds_e2e"):
         fit([spoilt(runs[0]), runs[1]], model="small", strict=True)

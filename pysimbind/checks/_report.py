@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,13 @@ class Finding:
     message: str
     action: str
     masked: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, obj: Mapping[str, Any]) -> Finding:
+        """Read what ``as_dict`` gave."""
+        requests = np.array(obj["requests"], np.int64)
+        masked = tuple(obj["masked"])
+        return cls(obj["name"], obj["severity"], requests, obj["message"], obj["action"], masked)
 
     def __str__(self) -> str:
         where = f" [{_ranges(self.requests)}]" if self.requests.size else ""

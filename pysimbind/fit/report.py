@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from .._text import table
 from ..accuracy import format_table
+from ..checks import Finding
 from .compare import ORIGINAL, Comparison
 from .result import FitResult, FittedRun
 
@@ -39,10 +40,7 @@ def _data(result: FitResult) -> Iterable[str]:
     for run in result.runs:
         for finding in run.findings:
             if finding["severity"] != "note":
-                yield (
-                    f"{run.name}: {finding['severity']}: {finding['name']}: {finding['message']}; "
-                    f"{finding['action']}"
-                )
+                yield f"{run.name}: {Finding.from_dict(finding)}"
 
 
 def _losses(result: FitResult) -> str:
