@@ -17,6 +17,7 @@ from .case import EXPERIMENT, FloatArray, write_case
 
 RELAY = Path(__file__).with_name("relay.py")
 _PACKAGE = "./cmd/oneshot"
+_BENCHMARKS = ("Leap", "Reference", "Jacobian", "Batch")
 
 
 class OldWay:
@@ -69,18 +70,20 @@ def engines_in_go(
     """Time both engines, and the leap engine with derivatives, in Go without Python.
 
     Go's own benchmark does it, after it has checked that the engines agree on every candidate
-    [N, 19]. ``case``: a file whose workload is simulated. Returns each repeat by name.
+    [N, 19]. ``case``: a file whose workload is simulated. Returns each repeat by name: of one
+    candidate, or, where the name is Batch, of all of them by one worker.
     """
     candidates = case.with_name("candidates.json")
     candidates.write_text(json.dumps(vectors.tolist()), encoding="utf-8")
     files = {"ONESHOT_BENCH_CASE": str(case), "ONESHOT_BENCH_CANDIDATES": str(candidates)}
     flags = ["-run=^$", "-bench=.", f"-benchtime={benchtime}", f"-count={repeats}"]
-    found: dict[str, list[GoSpeed]] = {"Leap": [], "Reference": [], "Jacobian": []}
+    found: dict[str, list[GoSpeed]] = {name: [] for name in _BENCHMARKS}
     for line in _go(["test", *flags, _PACKAGE], files).splitlines():
         if line.startswith("Benchmark"):
             # such as: BenchmarkLeap-2   262144   4580 ns/op   0 B/op   0 allocs/op
-            name, _, ns, _, _, _, allocations, _ = line.split()
-            speed = GoSpeed(float(ns), int(allocations))
+            name, _, *values = line.split()
+            by_unit = dict(zip(values[1::2], values[::2], strict=True))
+            speed = GoSpeed(float(by_unit["ns/op"]), int(by_unit["allocs/op"]))
             found[name.removeprefix("Benchmark").partition("-")[0]].append(speed)
     return found
 

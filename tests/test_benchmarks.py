@@ -92,10 +92,11 @@ def test_relay_passes_the_failure_on(old_way: OldWay, tmp_path: Path) -> None:
 
 def test_engines_are_timed_in_go(old_way: OldWay) -> None:
     found = engines_in_go(old_way.cases[0], CANDIDATES.vectors, repeats=2, benchtime="2x")
-    names = ("Leap", "Reference", "Jacobian")
+    names = ("Leap", "Reference", "Jacobian", "Batch")
     assert {name: len(runs) for name, runs in found.items()} == dict.fromkeys(names, 2)
     assert min(run.ns for runs in found.values() for run in runs) > 0
     assert min(run.allocations for run in found["Reference"]) > 0
+    assert max(run.allocations for run in found["Batch"]) == 0
 
 
 def test_go_failure_is_shown(old_way: OldWay) -> None:

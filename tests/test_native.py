@@ -53,6 +53,29 @@ def test_handles_do_not_leak() -> None:
     assert native.open_handles() == before
 
 
+def test_evaluations_leave_nothing_to_collect() -> None:
+    """Go's collector, which stops every worker, finds no work in 10,000 runs and as many rows."""
+    code = """
+        import numpy as np, pysimbind
+        experiment = pysimbind.load_experiment("exp1_30rr")
+        simulator = pysimbind.Simulator(experiment.workload, experiment.config)
+        rows = np.tile(experiment.baseline.vector, (10_000, 1))
+        simulator.run_batch(rows, workers=2)
+        for vector in rows:
+            simulator.run(vector)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "GODEBUG": "gctrace=1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    collections = [line for line in done.stderr.splitlines() if line.startswith("gc ")]
+    assert len(collections) <= 1, collections
+
+
 def test_invented_and_reused_handles_are_errors() -> None:
     """The library answers with a code and a text, whatever number it is given."""
     library = native._load()

@@ -50,15 +50,18 @@ func (s *Simulator) RunBatch(n int, c *Candidates, engine Engine, workers int) e
 		workers = runtime.GOMAXPROCS(0)
 	}
 	workers = min(workers, n)
-	if workers <= 1 {
-		for i := range n {
-			if err := s.runRow(i, c, engine); err != nil {
-				return err
-			}
-		}
-		return nil
+	if workers > 1 {
+		shared := *c // with the workers, which makes it garbage: a lone run leaves none
+		return s.runParallel(n, &shared, engine, workers)
 	}
-	return s.runParallel(n, c, engine, workers)
+	w := s.workers.Get().(*worker)
+	defer s.dismiss(w)
+	for i := range n {
+		if err := w.run(s, i, c, engine); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rowsPerGrab is how many candidates a worker takes at a time: enough to make the shared counter
@@ -73,10 +76,12 @@ func (s *Simulator) runParallel(n int, c *Candidates, engine Engine, workers int
 	)
 	work := func() {
 		defer guard.recover()
+		w := s.workers.Get().(*worker)
+		defer s.dismiss(w)
 		for {
 			first := int(next.Add(rowsPerGrab)) - rowsPerGrab
 			for i := first; i < min(first+rowsPerGrab, n); i++ {
-				if err := s.runRow(i, c, engine); err != nil {
+				if err := w.run(s, i, c, engine); err != nil {
 					guard.set(err)
 					return
 				}
@@ -124,23 +129,35 @@ func (f *failures) recover() {
 	}
 }
 
-// runRow simulates candidate i of a batch.
-func (s *Simulator) runRow(i int, c *Candidates, engine Engine) error {
+// worker is what a run takes and gives, kept from one candidate to the next: left to the collector,
+// the two would have it stop all workers every few thousand candidates.
+type worker struct {
+	params Params
+	result Result
+}
+
+// dismiss keeps a worker for the next batch, without the caller's arrays, which the caller may free.
+func (s *Simulator) dismiss(w *worker) {
+	w.result = Result{}
+	s.workers.Put(w)
+}
+
+// run simulates candidate i of a batch.
+func (w *worker) run(s *Simulator, i int, c *Candidates, engine Engine) error {
 	n := s.NumRequests()
-	var p Params
-	c.Terms.scatter(&p, row(c.Coeffs, i, c.Terms.Count), row(c.Overheads, i, NumOverheads))
+	c.Terms.scatter(&w.params, row(c.Coeffs, i, c.Terms.Count), row(c.Overheads, i, NumOverheads))
 	if c.ArrivalS != nil {
 		var err error
 		if s, err = s.at(row(c.ArrivalS, i, n)); err != nil {
 			return err
 		}
 	}
-	r := c.result(i, n)
-	r.NoPeak = c.Detail == nil
-	if err := s.Run(&p, engine, &r); err != nil {
+	r := &w.result
+	c.point(r, i, n)
+	if err := s.Run(&w.params, engine, r); err != nil {
 		return err
 	}
-	summary := c.Summary[i*SummaryColumns : (i+1)*SummaryColumns]
+	summary := row(c.Summary, i, SummaryColumns)
 	summary[SummaryOutcome] = int64(r.Outcome)
 	summary[SummarySteps] = r.Steps
 	if summary[SummaryPeakKV] = r.PeakKVBlocks; r.NoPeak {
@@ -150,14 +167,14 @@ func (s *Simulator) runRow(i int, c *Candidates, engine Engine) error {
 	return nil
 }
 
-// result is the slices of candidate i, of n requests.
-func (c *Candidates) result(i, n int) Result {
+// point makes r the result of candidate i, of n requests.
+func (c *Candidates) point(r *Result, i, n int) {
 	cells := n * (c.Terms.Count + NumOverheads)
-	r := Result{
+	*r = Result{
 		TTFT: row(c.TTFT, i, n), E2E: row(c.E2E, i, n),
 		SentS: row(c.Sent, i, n), ScheduledS: row(c.Scheduled, i, n),
 		JacTTFT: row(c.JacTTFT, i, cells), JacE2E: row(c.JacE2E, i, cells),
-		Terms: c.Terms, Renewal: c.Renewal,
+		Terms: c.Terms, Renewal: c.Renewal, NoPeak: c.Detail == nil,
 	}
 	if c.Detail != nil {
 		detail := row(c.Detail, i, DetailRows*n)
@@ -169,7 +186,6 @@ func (c *Candidates) result(i, n int) Result {
 		r.LastStep = row(detail, DetailLastStep, n)
 		r.BusyPeriod = row(detail, DetailBusyPeriod, n)
 	}
-	return r
 }
 
 // row is row i of a matrix of n columns, or nil.

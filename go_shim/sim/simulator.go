@@ -42,6 +42,7 @@ type Simulator struct {
 	blis    *blis     // nil under vllm-v1
 	scratch sync.Pool // of *leapScratch or *v1LeapScratch
 	skip    sync.Pool // of *v1SkipScratch
+	workers sync.Pool // of *worker
 }
 
 // New validates its arguments and prepares everything that does not depend on the parameters. It
@@ -71,6 +72,7 @@ func New(w *Workload, c Config) (*Simulator, error) {
 }
 
 func (s *Simulator) makePools() {
+	s.workers.New = func() any { return new(worker) }
 	if s.blis != nil {
 		s.scratch.New = func() any { return newLeapScratch(s.blis) }
 		return

@@ -46,6 +46,29 @@ func BenchmarkLeap(b *testing.B)      { benchmarkEngine(b, sim.Leap, false) }
 func BenchmarkReference(b *testing.B) { benchmarkEngine(b, sim.Reference, false) }
 func BenchmarkJacobian(b *testing.B)  { benchmarkEngine(b, sim.Leap, true) }
 
+// BenchmarkBatch: all candidates by one worker, as Python has them run.
+func BenchmarkBatch(b *testing.B) {
+	s, candidates := benchmarkCase(b)
+	n := len(candidates)
+	cells := n * s.NumRequests()
+	c := sim.Candidates{
+		Terms: sim.Terms{Count: sim.NumTerms},
+		TTFT:  make([]float64, cells), E2E: make([]float64, cells),
+		Summary: make([]int64, n*sim.SummaryColumns),
+	}
+	for i := range candidates {
+		c.Coeffs = append(c.Coeffs, candidates[i].Coeffs[:]...)
+		c.Overheads = append(c.Overheads, candidates[i].Overheads[:]...)
+	}
+	run := func() { check(b, s.RunBatch(n, &c, sim.Leap, 1)) }
+	run()
+	b.ReportAllocs()
+	for b.Loop() {
+		run()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/candidate")
+}
+
 func benchmarkCase(b *testing.B) (*sim.Simulator, []sim.Params) {
 	if os.Getenv(caseVariable) == "" {
 		b.Skipf("%s names no file", caseVariable)
