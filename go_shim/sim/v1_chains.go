@@ -15,6 +15,8 @@ type chainTable struct {
 	leaf      []int32 // per request, the edge that its last shared chain is on, or noEdge
 	depth     []int32 // per request, how many shared chains it has
 	private   []int64 // per request, the number of its block 0 if that were private
+	steps     []chainStep
+	begin     []int32 // per request, its first step; and the end
 	numShared int64
 	anyShared bool
 }
@@ -35,6 +37,7 @@ func newChainTable(w *Workload, output []int64, blockSize int64) *chainTable {
 	t := &chainTable{private: make([]int64, len(w.InputTokens))}
 	if w.PromptIDs != nil {
 		t.intern(w, blockSize)
+		t.layPaths(w, output, blockSize)
 	}
 	t.anyShared = t.numShared > 0
 	next := t.numShared
@@ -82,20 +85,29 @@ func (t *chainTable) stretches(i int, from, to int32, visit func(first, last int
 	}
 }
 
-// path appends the way of request i, of so many blocks at most, to an empty list.
-func (t *chainTable) path(i int, most int64, list []chainStep) []chainStep {
-	to := int32(min(t.sharedBlocks(i), most))
-	if to == 0 {
-		return list
+// path is the way of request i, to the last block that it can fill.
+func (t *chainTable) path(i int) []chainStep {
+	if t.steps == nil {
+		return nil
 	}
-	for e := t.leaf[i]; e != noEdge; e = t.edges[e].parent {
-		if start := t.edges[e].start; start < to {
-			list = append(list, chainStep{e, to})
-			to = start
+	return t.steps[t.begin[i]:t.begin[i+1]]
+}
+
+// layPaths lists every request's way. Its last token is never computed, nor a block that ends there
+// filled.
+func (t *chainTable) layPaths(w *Workload, output []int64, blockSize int64) {
+	t.begin = make([]int32, 1, len(output)+1)
+	for i, input := range w.InputTokens {
+		to := min(t.depth[i], int32((input+output[i]-1)/blockSize))
+		for e := t.leaf[i]; e != noEdge; e = t.edges[e].parent {
+			if start := t.edges[e].start; start < to {
+				t.steps = append(t.steps, chainStep{e, to})
+				to = start
+			}
 		}
+		slices.Reverse(t.steps[t.begin[i]:])
+		t.begin = append(t.begin, int32(len(t.steps)))
 	}
-	slices.Reverse(list)
-	return list
 }
 
 // chainGroup is two requests or more, order[from:to], that share so many blocks.

@@ -6,7 +6,7 @@ type v1Hit struct {
 	request int  // or noRequest
 	stale   bool // to be found again
 	serial  int32
-	path    []chainStep // of blocks that the request can hit
+	path    []chainStep // of the request, in the chain table
 	found   []v1Found
 	shared  int64 // blocks of these
 	parked  int64 // blocks of its own, after all the shared ones
@@ -25,10 +25,10 @@ func (k *v1LazyPool) look(i int, most int64) *v1Hit {
 		return h
 	}
 	if h.request != i {
-		h.request, h.path = i, h.path[:0]
+		h.request, h.path = i, nil
 		h.serial++
 		if k.caching {
-			h.path = k.chains.path(i, most, h.path)
+			h.path = k.chains.path(i)
 		}
 		for _, step := range h.path {
 			k.watched[step.edge] = h.serial
@@ -39,6 +39,7 @@ func (k *v1LazyPool) look(i int, most int64) *v1Hit {
 		return h
 	}
 	for _, step := range h.path {
+		step.to = int32(min(int64(step.to), most))
 		if !k.lookAlong(h, step) {
 			return h
 		}

@@ -219,8 +219,8 @@ func (run *v1Skip) admit(i int) *v1Seat {
 	s := &run.seats[run.sit(i)]
 	s.computed = run.kv.hit.blocks() * run.size
 	s.end = run.input[i] + int64(run.generated[i])
-	if run.caching { // what it never computes, it never fills
-		s.path = run.chains.path(i, run.full(run.input[i]+run.output[i]-1), s.path[:0])
+	if run.caching {
+		s.path = run.chains.path(i)
 	}
 	s.filled = int32(run.kv.hit.shared)
 	for s.step < len(s.path) && s.path[s.step].to <= s.filled {

@@ -101,7 +101,7 @@ func (run *v1Skip) sit(i int) int32 {
 	at := run.vacant[len(run.vacant)-1]
 	run.vacant = run.vacant[:len(run.vacant)-1]
 	s := &run.seats[at]
-	*s = v1Seat{request: i, prev: run.back, next: noSeat, seq: run.seq, path: s.path, held: s.held}
+	*s = v1Seat{request: i, prev: run.back, next: noSeat, seq: run.seq, held: s.held}
 	run.seq++
 	if run.back == noSeat {
 		run.front = at
