@@ -126,7 +126,7 @@ func (run *v1Skip) wait() bool {
 // quiet returns how many batches in a row only decode for the requests that run now, beginning with
 // the next, and sets the clock's pace to theirs; 0 if the next one has to be composed.
 func (run *v1Skip) quiet() int64 {
-	decodes := int64(len(run.active))
+	decodes := int64(run.active.len())
 	if decodes == 0 || decodes != run.live {
 		return 0
 	}
@@ -159,12 +159,12 @@ func (run *v1Skip) quiet() int64 {
 
 // context is how many tokens those who decode have computed before a batch.
 func (run *v1Skip) context(number int64) int64 {
-	return run.bases + int64(len(run.active))*number
+	return run.bases + int64(run.active.len())*number
 }
 
 // inOrder is how many of at most so many decode batches take a time that check is content with.
 func (run *v1Skip) inOrder(base float64, context, most int64) int64 {
-	decodes := int64(len(run.active))
+	decodes := int64(run.active.len())
 	disorder := func(n int) bool {
 		return run.over.check(run.model.duration(base, context+int64(n)*decodes)) != OK
 	}
@@ -185,7 +185,7 @@ func (run *v1Skip) inOrder(base float64, context, most int64) int64 {
 // losing the last hit makes room for one block less where one more is to be computed. Only a
 // block of its own prompt that another request fills can change the verdict.
 func (run *v1Skip) stayRefused(most int64) (int64, bool) {
-	budget := run.budget - int64(len(run.active))
+	budget := run.budget - int64(run.active.len())
 	if run.waiting.len() == 0 || run.live >= run.maxSeqs || budget <= 0 {
 		return most, true
 	}
@@ -206,7 +206,7 @@ func (run *v1Skip) stayRefused(most int64) (int64, bool) {
 
 // skip composes and executes k batches at the clock's pace.
 func (run *v1Skip) skip(k int64) {
-	decodes, context := int64(len(run.active)), run.context(run.executed)
+	decodes, context := int64(run.active.len()), run.context(run.executed)
 	last := context + (k-1)*decodes
 	run.grad.composed(run.clock.now, run.waiting.len() > 0)
 	run.kv.take(run.blocksOf(k))
@@ -227,7 +227,7 @@ func (run *v1Skip) skip(k int64) {
 
 // affordable is how many of at most so many decode batches take no more than so many blocks.
 func (run *v1Skip) affordable(most, blocks int64) int64 {
-	decodes := int64(len(run.active))
+	decodes := int64(run.active.len())
 	if (most/run.size+1)*decodes <= blocks {
 		return most
 	}
@@ -247,7 +247,7 @@ func (run *v1Skip) affordable(most, blocks int64) int64 {
 // blocksOf is how many blocks the next k decode batches take.
 func (run *v1Skip) blocksOf(k int64) int64 {
 	cycles, rest := run.split(k)
-	blocks := cycles * int64(len(run.active))
+	blocks := cycles * int64(run.active.len())
 	for j := range rest {
 		blocks += run.phases[run.takers(run.composed+j)]
 	}

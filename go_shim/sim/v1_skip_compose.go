@@ -39,7 +39,7 @@ func (run *v1Skip) effectiveThreshold() int64 {
 // running requests decides nothing but whose blocks are cached first. It returns the budget that is
 // left; false, with nothing done, where they do not.
 func (run *v1Skip) decodeTogether(b *v1Share, threshold int64) (int64, bool) {
-	decodes := int64(len(run.active))
+	decodes := int64(run.active.len())
 	budget := run.budget - decodes
 	blocks := run.phases[run.takers(run.composed)]
 	for _, at := range run.prefilling {
@@ -96,7 +96,7 @@ func (run *v1Skip) decodeWhoStays(b *v1Share) {
 		}
 		run.preempt(run.back)
 	}
-	b.decodes, b.context = int64(len(run.active)), run.context(run.composed)
+	b.decodes, b.context = int64(run.active.len()), run.context(run.composed)
 	b.samples = b.decodes > 0
 	run.fillUntil(2 * run.composed)
 }

@@ -9,43 +9,90 @@ type seatMoment struct {
 	seat int32
 }
 
-// seatList is sorted by moment, then by the order of admission, the first one last. The order matters,
-// and requests are taken out of the middle: a finishWheel would not do.
-type seatList []seatMoment
-
 func (m seatMoment) before(o seatMoment) bool {
 	return m.key < o.key || m.key == o.key && m.seq < o.seq
 }
 
-func (l *seatList) insert(m seatMoment) {
-	s := append(*l, m)
-	i := len(s) - 1
-	for i > 0 && s[i-1].before(m) {
-		s[i] = s[i-1]
-		i--
-	}
-	s[i] = m
-	*l = s
+// seatHeap gives the soonest moment first, and of several the one that was admitted first. Most of
+// what is put in comes late, and is in its place at once.
+type seatHeap struct {
+	items  []seatMoment
+	places []int32 // per seat, where it is
 }
 
-// soonest is the key of the first; the list must not be empty.
-func (l seatList) soonest() int64 { return l[len(l)-1].key }
+func (h *seatHeap) reset() { h.items = h.items[:0] }
 
-func (l *seatList) pop() seatMoment {
-	last := len(*l) - 1
-	m := (*l)[last]
-	*l = (*l)[:last]
+func (h *seatHeap) len() int { return len(h.items) }
+
+// soonest is the key of the first; the heap must not be empty.
+func (h *seatHeap) soonest() int64 { return h.items[0].key }
+
+func (h *seatHeap) insert(m seatMoment) {
+	h.items = append(h.items, m)
+	for int(m.seat) >= len(h.places) {
+		h.places = append(h.places, 0)
+	}
+	h.rise(len(h.items)-1, m)
+}
+
+func (h *seatHeap) pop() seatMoment {
+	m := h.items[0]
+	h.remove(m.seat)
 	return m
 }
 
-// remove takes a seat off the list, if it is there.
-func (l *seatList) remove(at int32) {
-	if i := slices.IndexFunc(*l, func(m seatMoment) bool { return m.seat == at }); i >= 0 {
-		*l = slices.Delete(*l, i, i+1)
+// remove takes a seat, which must be there, out of the heap.
+func (h *seatHeap) remove(at int32) {
+	i, last := int(h.places[at]), len(h.items)-1
+	m := h.items[last]
+	h.items = h.items[:last]
+	switch {
+	case i == last:
+	case i > 0 && m.before(h.items[(i-1)/2]):
+		h.rise(i, m)
+	default:
+		h.sink(i, m)
 	}
 }
 
-// seatQueue is sorted the other way round, the first one first: most of what is put in comes last.
+func (h *seatHeap) put(i int, m seatMoment) {
+	h.items[i] = m
+	h.places[m.seat] = int32(i)
+}
+
+// rise puts a moment in its place, which is i or above.
+func (h *seatHeap) rise(i int, m seatMoment) {
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !m.before(h.items[parent]) {
+			break
+		}
+		h.put(i, h.items[parent])
+		i = parent
+	}
+	h.put(i, m)
+}
+
+// sink puts a moment in its place, which is i or below.
+func (h *seatHeap) sink(i int, m seatMoment) {
+	for {
+		child := 2*i + 1
+		if child >= len(h.items) {
+			break
+		}
+		if child+1 < len(h.items) && h.items[child+1].before(h.items[child]) {
+			child++
+		}
+		if !h.items[child].before(m) {
+			break
+		}
+		h.put(i, h.items[child])
+		i = child
+	}
+	h.put(i, m)
+}
+
+// seatQueue is sorted, the soonest first: most of what is put in comes last.
 type seatQueue struct {
 	items []seatMoment
 	head  int

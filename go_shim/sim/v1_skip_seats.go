@@ -44,7 +44,7 @@ type v1SkipScratch struct {
 	live        int64 // running requests
 
 	prefilling []int32     // in the order of admission
-	active     seatList    // those that decode, by last batch
+	active     seatHeap    // those that decode, by last batch
 	fills      seatQueue   // blocks of shared chains that decoding fills, by moment; see fillKey
 	phases     []int64     // requests that decode, by base modulo the block size
 	firsts     finishQueue // first tokens in batches not executed
@@ -78,7 +78,8 @@ func (sc *v1SkipScratch) reset() {
 		sc.vacant = append(sc.vacant, int32(at))
 	}
 	sc.front, sc.back, sc.live = noSeat, noSeat, 0
-	sc.prefilling, sc.active = sc.prefilling[:0], sc.active[:0]
+	sc.prefilling = sc.prefilling[:0]
+	sc.active.reset()
 	sc.fills.reset()
 	clear(sc.phases)
 	sc.firsts.reset()
@@ -170,7 +171,7 @@ func (run *v1Skip) beginDecoding(at int32) {
 // retire moves the requests that the batch composed last gives their last token out of the way of
 // the next one. They keep their seats and blocks until they have it.
 func (run *v1Skip) retire() {
-	for len(run.active) > 0 && run.active.soonest() < run.composed {
+	for run.active.len() > 0 && run.active.soonest() < run.composed {
 		at := run.active.pop().seat
 		s := &run.seats[at]
 		run.phases[run.divider.phase(s.base)]--
