@@ -93,6 +93,15 @@ func (t *chainTable) path(i int) []chainStep {
 	return t.steps[t.begin[i]:t.begin[i+1]]
 }
 
+// reach is how many blocks of request i another one can hold.
+func (t *chainTable) reach(i int) int64 {
+	path := t.path(i)
+	if len(path) == 0 {
+		return 0
+	}
+	return int64(path[len(path)-1].to)
+}
+
 // layPaths lists every request's way. Its last token is never computed, nor a block that ends there
 // filled.
 func (t *chainTable) layPaths(w *Workload, output []int64, blockSize int64) {

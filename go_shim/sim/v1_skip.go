@@ -189,7 +189,11 @@ func (run *v1Skip) stayRefused(most int64) (int64, bool) {
 	if run.waiting.len() == 0 || run.live >= run.maxSeqs || budget <= 0 {
 		return most, true
 	}
-	if admitted, _ := run.judge(budget, run.effectiveThreshold()); admitted {
+	threshold := run.effectiveThreshold()
+	if run.hopeless(budget, threshold) {
+		return most, true
+	}
+	if admitted, _ := run.judge(budget, threshold); admitted {
 		return 0, false
 	}
 	for _, m := range run.fills.items[run.fills.head:] {

@@ -170,6 +170,29 @@ func (run *v1Skip) dropPrefilled() {
 	run.prefilling = kept
 }
 
+// hopeless tells whether blocks do not last for the head of the queue, whatever it finds in the
+// cache: it has to take all that no other request holds, its own from the free list, or what the
+// tokens of one batch fill.
+func (run *v1Skip) hopeless(budget, threshold int64) bool {
+	i := run.waiting.front()
+	least := run.blocks(run.input[i] + int64(run.generated[i]))
+	if run.caching {
+		least -= run.chains.reach(i)
+	}
+	if !run.rules.wholeSequence {
+		least = min(least, run.blocks(cut(budget, threshold)))
+	}
+	return least > run.room()
+}
+
+// room is how many blocks an admission may take.
+func (run *v1Skip) room() int64 {
+	if run.live > 0 {
+		return run.kv.free - run.watermark
+	}
+	return run.kv.free
+}
+
 // judge tells whether the next batch would admit the head of the queue, and with how many tokens.
 func (run *v1Skip) judge(budget, threshold int64) (bool, int64) {
 	i := run.waiting.front()
@@ -185,16 +208,15 @@ func (run *v1Skip) judge(budget, threshold int64) (bool, int64) {
 	if run.rules.wholeSequence {
 		whole = tokens
 	}
-	room := run.kv.free - h.unused + h.blocks()
-	if run.live > 0 {
-		room -= run.watermark
-	}
-	return run.blocks(whole) <= room, n
+	return run.blocks(whole)-h.blocks()+h.unused <= run.room(), n
 }
 
 // admitWaiting admits from the head of the queue while budget, seats and blocks last.
 func (run *v1Skip) admitWaiting(b *v1Share, threshold, budget int64) {
 	for run.waiting.len() > 0 && budget > 0 && run.live < run.maxSeqs {
+		if run.hopeless(budget, threshold) {
+			return
+		}
 		admitted, n := run.judge(budget, threshold)
 		if !admitted {
 			return
