@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -23,9 +23,20 @@ for _field in FIELDS:
         if _field in FLAGS:
             _TABLE[f"no-{_flag}"] = (_field, False)
 
+# Limits beside another one: what counts for the scheduler is the smaller of the two.
+LIMITS = {
+    "max_num_active_seqs": "max_num_seqs",
+    "max_num_scheduled_tokens": "max_num_batched_tokens",
+}
+_TABLE |= {_limit.replace("_", "-"): (_limit, None) for _limit in LIMITS}
+
 # Above this likeness an unknown flag is taken for a misspelling, unless vLLM has a flag so named.
 _LIKENESS = 0.75
-_ALIKE = ("hash-block-size", "mamba-block-size", "max-log-len", "max-num-scheduled-tokens")
+_ALIKE = (
+    *("hash-block-size", "mamba-block-size", "max-log-len", "max-num-queued-tokens"),
+    *("dbo-prefill-token-threshold", "long-prefill-token-threshold-adaptive"),
+    "no-long-prefill-token-threshold-adaptive",
+)
 # What ends a command in a shell, or says where its output goes.
 _SHELL = re.compile(r"\|.*|&.*|;.*|\d*[<>].*|#.*", re.DOTALL)
 _MODULE = re.compile(r"vllm\.entrypoints\.[\w.]*api_server")
@@ -60,7 +71,16 @@ def parse(args: str | Iterable[str]) -> dict[str, Any]:
             value, equals = tokens[i], "="
             i += 1
         settings[field] = _value(flag, field, switch, value if equals else None)
-    return settings
+    return narrowed(settings)
+
+
+def narrowed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings in which those of ``LIMITS`` have lowered what they limit."""
+    fields = {name: value for name, value in settings.items() if name not in LIMITS}
+    for limit, field in LIMITS.items():
+        if limit in settings:
+            fields[field] = min(settings[limit], fields.get(field, settings[limit]))
+    return fields
 
 
 def _split(args: str | Iterable[str]) -> list[str]:

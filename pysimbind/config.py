@@ -87,8 +87,8 @@ class ServerConfig:
     def from_vllm_args(cls, args: str | Iterable[str], **fields: Any) -> ServerConfig:
         """Make a config from the flags of ``vllm serve``; ``fields`` by keyword win over them.
 
-        Raises ``ConfigError`` for a bad value or a misspelt flag; flags that do not bear on the
-        simulation are skipped.
+        Raises ``ConfigError`` for a bad value or a misspelt flag; flags that are not modelled are
+        skipped.
         """
         from ._vllm_args import parse  # here: it needs the fields of this class
 
@@ -103,10 +103,11 @@ class ServerConfig:
         """Return a copy whose ``num_gpu_blocks`` holds so many tokens.
 
         That is what vLLM logs at its start as ``GPU KV cache size: N tokens``: whole blocks, the
-        null block included. Raises ``ConfigError`` for less than one block.
+        null block included; since vLLM counts it in sequences of ``max_model_len``, give that too.
+        Raises ``ConfigError`` for less than one block.
         """
         try:
-            blocks = operator.index(tokens) // self.block_size
+            blocks = self._blocks(operator.index(tokens))
         except TypeError:
             blocks = 0
         if blocks < 1:
@@ -115,6 +116,20 @@ class ServerConfig:
                 f"got {tokens!r}"
             )
         return self.replace(num_gpu_blocks=blocks)
+
+    def _blocks(self, tokens: int) -> int:
+        """Return the blocks of a pool that vLLM logs as so many tokens.
+
+        Former releases logged blocks x block_size; ``get_kv_cache_capacity`` of vLLM 0.32 takes
+        how many sequences of max_model_len fit, each in whole blocks, and truncates the product.
+        """
+        blocks, rest = divmod(tokens, self.block_size)
+        if rest and self.max_model_len is not None:
+            each = -(-self.max_model_len // self.block_size)
+            pool = -(-tokens * each // self.max_model_len)
+            if int(pool / each * self.max_model_len) == tokens:
+                return pool
+        return blocks
 
     def as_dict(self) -> dict[str, Any]:
         """Return field -> value; ``from_mapping`` makes an equal config of it."""

@@ -75,8 +75,8 @@ class Known:
 def from_vllm_args(args: str, where: str) -> Known:
     """Read a ``vllm serve`` command line, pasted as one string.
 
-    Raises ``ConfigError`` for a bad value or a misspelt flag; flags that do not bear on the
-    simulation are skipped.
+    Raises ``ConfigError`` for a bad value or a misspelt flag; flags that are not modelled are
+    skipped.
     """
     return Known(where, _vllm_args.parse(args))
 
@@ -121,6 +121,7 @@ def from_log(text: str, where: str) -> Known:
         settings["async_scheduling"] = state == "enabled"
     if _ON_CPU.search(text):
         settings["async_scheduling"] = False
+    settings = _vllm_args.narrowed(settings)
     tokens = _one(where, "KV cache size", [t.replace(",", "") for t in _KV_TOKENS.findall(text)])
     blocks = _one(where, "num_gpu_blocks", [a or b for a, b in _KV_BLOCKS.findall(text)])
     if blocks is not None:
@@ -193,7 +194,9 @@ def _infer_blocks(sources: Sequence[Known], values: dict[str, Any], origin: dict
             return
         if source.kv_cache_tokens is not None:
             size = values.get("block_size", ServerConfig().block_size)
-            values["num_gpu_blocks"] = source.kv_cache_tokens // size
+            pool = ServerConfig(block_size=size, max_model_len=values.get("max_model_len"))
+            pool = pool.with_kv_cache_tokens(source.kv_cache_tokens)
+            values["num_gpu_blocks"] = pool.num_gpu_blocks
             origin["num_gpu_blocks"] = (
                 f"{source.cited}: {source.kv_cache_tokens} tokens in blocks of {size}"
             )
@@ -223,7 +226,10 @@ def _named(pairs: Iterable[tuple[str, str]], where: str) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for name, text in pairs:
         known = _ALIASES.get(name, name)
-        if known in SETTINGS and text not in ("None", "-1"):  # -1: vLLM is to find one that fits
+        if known in (*SETTINGS, *_vllm_args.LIMITS) and text not in (
+            "None",
+            "-1",
+        ):  # -1: vLLM is to find one that fits
             settings[known] = _value(known, text, where)
     return settings
 

@@ -6,9 +6,11 @@ Oracles: vLLM's documented defaults and flag spellings, and what its ``human_rea
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 
+from pysimbind.collect.flags import TABLES
 from pysimbind.config import DEFAULT_SEMANTICS, FIELDS, SEMANTICS, ServerConfig
 from pysimbind.errors import ConfigError
 
@@ -29,7 +31,7 @@ DEFAULTS = {
 }
 # Flags of vLLM that do not bear on the simulation, the most alike to ours among them.
 OTHER_FLAGS = (
-    "--max-log-len 10 --mamba-block-size 8 --hash-block-size 16 --max-num-scheduled-tokens 4 "
+    "--max-log-len 10 --mamba-block-size 8 --hash-block-size 16 "
     "--enable-reasoning --async-engine --max-num-partial-prefills 2 --max-long-partial-prefills 1 "
     "--prefix-caching-hash-algo sha256 --disable-chunked-mm-input --disable-async-output-proc "
     "--max-num-encoder-input-tokens 5 --max-loras 1 --max-logprobs 3 --enable-log-requests "
@@ -228,6 +230,13 @@ def test_semantics_come_by_keyword_beside_the_flags(semantics: str) -> None:
         ("--long-prefill-token-threshold 1000000", {"long_prefill_token_threshold": 1000000}),
         ("--watermark 0.05", {"watermark": 0.05}),
         ("--enforce-eager \\\n --max-num-seqs 4", {"max_num_seqs": 4}),
+        ("--max-num-active-seqs 8 --max-num-seqs 64", {"max_num_seqs": 8}),
+        ("--max-num-seqs 64 --max-num-active-seqs 8", {"max_num_seqs": 8}),
+        ("--max-num-scheduled-tokens 8k", {"max_num_batched_tokens": 8000}),
+        (
+            "--max-num-scheduled-tokens 8k --max-num-batched-tokens 512",
+            {"max_num_batched_tokens": 512},
+        ),
         (OTHER_FLAGS, {}),
         (f"{OTHER_FLAGS} --block-size 64 {OTHER_FLAGS}", {"block_size": 64}),
     ],
@@ -236,6 +245,17 @@ def test_vllm_args(args: str, fields: dict[str, object]) -> None:
     assert ServerConfig.from_vllm_args(args) == ServerConfig(**fields)  # type: ignore[arg-type]
     words = args.replace("\\\n", "").split()
     assert ServerConfig.from_vllm_args(words) == ServerConfig.from_vllm_args(args)
+
+
+@pytest.mark.parametrize("flag", sorted(TABLES["vllm"].keys() - {"config"}))
+def test_every_flag_of_vllm_is_taken(flag: str) -> None:
+    """Those of 0.32 and of releases since 0.9; none is mistaken for a misspelling of another."""
+    kind = TABLES["vllm"][flag]
+    value = [] if kind in ("ON_OFF", "SWITCH") else ["0.5" if flag == "watermark" else "8"]
+    name = flag.replace("_", "-")
+    ServerConfig.from_vllm_args([f"--{name}", *value])
+    if kind == "ON_OFF":
+        ServerConfig.from_vllm_args([f"--no-{name}"])
 
 
 @pytest.mark.parametrize(
@@ -298,6 +318,21 @@ def test_kv_cache_in_tokens() -> None:
     """What vLLM logs as its KV cache size, 524,288 tokens, is 16,384 blocks of 32."""
     assert ServerConfig(block_size=32).with_kv_cache_tokens(524_288).num_gpu_blocks == 16_384
     assert ServerConfig().with_kv_cache_tokens(31).num_gpu_blocks == 1
+    assert ServerConfig(max_model_len=4096).with_kv_cache_tokens(1000).num_gpu_blocks == 62
     for tokens in (15, 0, 16.5, "many"):
         with pytest.raises(ConfigError, match="at least one block of 16"):
             ServerConfig().with_kv_cache_tokens(tokens)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("max_model_len", [3000, 4090, 8000, 10_000, 40_960])
+@pytest.mark.parametrize("block_size", [8, 16, 32])
+def test_kv_cache_counted_in_sequences(max_model_len: int, block_size: int) -> None:
+    """Oracle: ``get_kv_cache_capacity`` of vLLM 0.32, for pools whose size is not of both kinds.
+
+    Its products may lie just below a whole number, and a sequence need not fill its last block.
+    """
+    config = ServerConfig(block_size=block_size, max_model_len=max_model_len)
+    for blocks in range(500, 5000, 7):
+        logged = int(blocks / math.ceil(max_model_len / block_size) * max_model_len)
+        if logged % block_size or max_model_len % block_size == 0:
+            assert config.with_kv_cache_tokens(logged).num_gpu_blocks == blocks

@@ -170,3 +170,20 @@ def test_a_real_log(shared: Path) -> None:
         max_model_len=8192,
     )
     assert report["vllm_version"] == "0.11.0"
+
+
+def test_limits_beside_another_in_a_log() -> None:
+    """vLLM 0.32's scheduler takes no more than max_num_active_seqs and max_num_scheduled_tokens."""
+    log = LOG_0_11.replace("'max_num_seqs': 32", "'max_num_seqs': 32, 'max_num_active_seqs': 8")
+    log = log.replace("'max_model_len'", "'max_num_scheduled_tokens': 48, 'max_model_len'")
+    settings = from_log(log, "vllm.log").settings
+    assert (settings["max_num_seqs"], settings["max_num_batched_tokens"]) == (8, 48)
+    assert settings.keys() == from_log(LOG_0_11, "vllm.log").settings.keys()
+
+
+def test_a_pool_counted_in_sequences() -> None:
+    """vLLM 0.32 logs 700 blocks of 16 as int(700 / 188 * 3000) tokens at max_model_len 3000."""
+    log = LOG_0_19.replace("{'max_model_len': -1}", "{'max_model_len': 3000}")
+    config, report = resolve([from_log(log.replace("686,320", "11,170"), "vllm.log")])
+    assert config.num_gpu_blocks == 700
+    assert report["sources"]["num_gpu_blocks"] == "vllm.log: 11170 tokens in blocks of 16"
