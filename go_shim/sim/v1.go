@@ -159,7 +159,7 @@ func (v *v1) checkPrompts() error {
 			return fmt.Errorf("%w: request %d: the prompt is empty, vLLM needs at least 1 token", ErrWorkload, i)
 		}
 		if n > v.maxLen {
-			return fmt.Errorf("%w: request %d: a prompt of %d tokens exceeds max_model_len = %d", ErrWorkload, i, n, v.maxLen)
+			return fmt.Errorf("%w: request %d: a prompt of %d tokens exceeds max_model_len = %d: vLLM refuses it, leave it out or raise the limit", ErrWorkload, i, n, v.maxLen)
 		}
 	}
 	return nil
