@@ -97,18 +97,37 @@ def _complain(problem: object, code: int) -> int:
 
 
 class Interrupts:
-    """Ctrl-C as a mark, looked at between batches: a second one can't cut the saving short."""
+    """Ctrl-C as a mark, looked at between batches: a second one can't cut the saving short.
+
+    ``pending``: whether there was one.
+    """
 
     def __init__(self) -> None:
-        self._pending = False
+        self.pending = False
+        self._told = self._at_once = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self._pending = True
+        self.pending = True
+        if self._at_once:
+            self._at_once = False  # one is enough
+            self.check()
 
     def check(self) -> None:
         """Raise ``KeyboardInterrupt`` if there was a Ctrl-C."""
-        if self._pending:
+        if self.pending:
+            self._told = True
             raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Raise ``KeyboardInterrupt`` when Ctrl-C comes, or now if none was told of one before."""
+        self._at_once = True
+        try:
+            if not self._told:
+                self.check()
+            yield
+        finally:
+            self._at_once = False
 
 
 @contextlib.contextmanager

@@ -93,6 +93,7 @@ def _run_with(key: str, value: Any) -> Any:
         (_with("nfev", "many"), "nfev: must be an integer >= 0, got 'many'"),
         (_with("ridge", None), "ridge: must be a finite number, got None"),
         (_with("runs", []), "runs: must not be empty"),
+        (_with("accuracy", []), "accuracy: must not be empty"),
         (_run_with("name", 5), r"runs\[0\].name: must be a string, got 5"),
         (_run_with("findings", [{}]), r"runs\[0\].findings.name: missing"),
         (_run_with("wight", 5), r"runs\[0\].wight: unknown key; did you mean 'weight'"),

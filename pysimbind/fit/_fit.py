@@ -16,6 +16,7 @@ from . import _arguments
 from ._methods import find_method
 from ._provenance import data_hash
 from ._search import Callback, FloatArray
+from ._stages import Stages
 from ._task import Found, Task
 from .bounds import Bounds, Fixed
 from .evaluate import evaluate
@@ -68,7 +69,8 @@ def fit(
     ``max_evals``, ``seed``: by default the method's own. The same arguments give the same result,
     bit for bit, unless ``max_time_s`` cuts it short. ``callback`` is called with a ``FitProgress``
     after each batch; it ends the fit by raising ``StopIteration``. Ctrl-C ends it too: the best so
-    far is returned, with ``success`` False. ``checkpoint``: a file that keeps what was evaluated;
+    far is returned, with ``success`` False; after the search, without what is then left to compute,
+    as ``notes`` say. ``checkpoint``: a file that keeps what was evaluated;
     ``resume``: such a file, from which a fit with the same arguments goes on to the same bits.
 
     Raises ``FitError``, ``ParameterError`` or ``ExperimentError`` for arguments that make no
@@ -101,13 +103,10 @@ def fit(
     if held.folds and (checkpoint or resume):
         raise FitError("a fit in folds has no checkpoint: each fold is a search of its own")
     files = _arguments.path("checkpoint", checkpoint), _arguments.path("resume", resume)
+    described = _runs(task, given, reports, held)  # before there is a result to lose
     found, folds = _search(task, held, *files)
-    return dataclasses.replace(
-        task.result(found),
-        runs=_runs(task, given, reports, held),
-        holdout=held.text,
-        accuracy=evaluate(task.model, found.x, held.final, folds),
-    )
+    result = dataclasses.replace(task.result(found), runs=described, holdout=held.text)
+    return _completed(result, task, found, held, folds)
 
 
 def _check(experiments: Sequence[Experiment], strict: bool) -> list[CheckReport]:
@@ -144,6 +143,36 @@ def _search(
         found.search.note(f"held-out errors are those of {len(folds)} of {len(held.folds)} folds")
         found = dataclasses.replace(found, status=status)
     return found, folds
+
+
+def _completed(
+    result: FitResult,
+    task: Task,
+    found: Found,
+    held: Holdout,
+    folds: Sequence[tuple[FloatArray, Split]],
+) -> FitResult:
+    """Add what takes more simulations; Ctrl-C leaves out the rest, and the notes say what."""
+    stages, train = Stages(task.callback, result.status), held.final.train
+    identifiability = stages.run(
+        "what the data tell of the parameters",
+        lambda: task.identify(train, found),
+        result.identifiability,
+    )
+    comparisons = stages.run(
+        "losses known before", lambda: task.compare(train, found), result.comparisons
+    )
+    accuracy = stages.run(
+        "accuracy", lambda: evaluate(task.model, found.x, held.final, folds), result.accuracy
+    )
+    return dataclasses.replace(
+        result,
+        status=stages.status,
+        notes=(*result.notes, *stages.notes),
+        identifiability=identifiability,
+        comparisons=comparisons,
+        accuracy=accuracy,
+    )
 
 
 def _runs(

@@ -90,10 +90,7 @@ class Task:
                 method=self.method.name,
                 checkpoint=keeper,
             )
-            try:
-                status = _run(self.method, search, self.seed)
-            finally:
-                keeper.save(search.time_s)
+            status = _run_and_keep(self.method, search, self.seed, keeper)
             idle = tuple(np.array(self.model.names)[problem.scale == 0].tolist())
             return Found(
                 x=search.best_x,
@@ -104,12 +101,21 @@ class Task:
                 no_effect=idle,
                 ridge=float(problem.ridge.max()),
                 infeasible=dict(objective.infeasible),
-                identifiability=_identify(objective, search.best_x, box, status, idle),
-                comparisons=compare(objective, search.best_x, search.best_fun),
+                time_s=search.time_s,
             )
 
+    def identify(self, experiments: Sequence[Experiment], found: Found) -> Mapping[str, Any]:
+        """Return what the data of a search tell of the parameters that it found."""
+        with self.objective(experiments) as objective:
+            return _identify(objective, found)
+
+    def compare(self, experiments: Sequence[Experiment], found: Found) -> tuple[Comparison, ...]:
+        """Return the loss that a search found beside those known before."""
+        with self.objective(experiments) as objective:
+            return compare(objective, found.x, found.fun)
+
     def result(self, found: Found) -> FitResult:
-        """Return what a search found, without runs and accuracy: those take all the data."""
+        """Return what a search found, without what else is to be said of it and of the data."""
         search, box = found.search, found.box
         found.x.setflags(write=False)
         return FitResult(
@@ -136,13 +142,13 @@ class Task:
             at_bound=_at_bound(box.search, search.scale, found.x),
             no_effect=found.no_effect,
             infeasible=found.infeasible,
-            identifiability=found.identifiability,
+            identifiability={},
             notes=tuple(search.notes),
             history=search.history,
-            comparisons=found.comparisons,
+            comparisons=(),
             accuracy=(),
             versions=dict(versions()),
-            time_s=search.time_s,
+            time_s=found.time_s,
         )
 
     def _settings(self, objective: Objective, problem: Problem) -> dict[str, Any]:
@@ -173,8 +179,28 @@ class Found:
     no_effect: tuple[str, ...]
     ridge: float
     infeasible: dict[str, int]
-    identifiability: Mapping[str, Any]
-    comparisons: tuple[Comparison, ...]
+    time_s: float
+
+
+def _run_and_keep(method: Method, search: Search, seed: int, keeper: Checkpoint) -> FitStatus:
+    """Search and save the checkpoint; Ctrl-C in either is the end, once there is a best."""
+    try:
+        try:
+            return _run(method, search, seed)
+        finally:
+            _save(search, keeper)
+    except KeyboardInterrupt:
+        if not search.evaluated:
+            raise  # nothing to give back
+        return FitStatus.INTERRUPTED
+
+
+def _save(search: Search, keeper: Checkpoint) -> None:
+    try:
+        keeper.save(search.time_s)
+    except KeyboardInterrupt:
+        search.note("Ctrl-C came while the checkpoint was saved: it may lack the last evaluations")
+        raise
 
 
 def _run(method: Method, search: Search, seed: int) -> FitStatus:
@@ -189,30 +215,28 @@ def _run(method: Method, search: Search, seed: int) -> FitStatus:
         status = end.status
     except Escape as exc:
         raise exc.error from exc.error.__cause__
-    except KeyboardInterrupt:
-        if not search.evaluated:
-            raise  # nothing to give back
-        status = FitStatus.INTERRUPTED
     if status.success and not math.isfinite(search.best_loss):
         return FitStatus.INFEASIBLE
     return status
 
 
-def _identify(
-    objective: Objective, x: FloatArray, box: Box, status: FitStatus, no_effect: tuple[str, ...]
-) -> Mapping[str, Any]:
+def _identify(objective: Objective, found: Found) -> Mapping[str, Any]:
     """Return what the data tell of the parameters, or nothing where ``x`` can't be simulated."""
-    if status is FitStatus.INFEASIBLE or not math.isfinite(objective(x)):
+    if found.status is FitStatus.INFEASIBLE or not math.isfinite(objective(found.x)):
         return {}
-    fixed = {*box.held, *no_effect}
+    fixed = {*found.box.held, *found.no_effect}
     requests = sum(len(experiment.workload) for experiment in objective.experiments)
     try:
-        found = identify(
-            objective, x, fixed=fixed, bounds=box.space, reasons=requests <= _EXPLAINED
+        told = identify(
+            objective,
+            found.x,
+            fixed=fixed,
+            bounds=found.box.space,
+            reasons=requests <= _EXPLAINED,
         )
     except ParameterError as exc:  # all are at a bound
         return {"summary": [f"what the data tell of the parameters: {exc}"]}
-    return {**found.as_dict(), "summary": found.format().splitlines()}
+    return {**told.as_dict(), "summary": told.format().splitlines()}
 
 
 def _at_bound(space: Space, scale: FloatArray, x: FloatArray) -> dict[str, str]:

@@ -6,6 +6,7 @@ Exit codes: those of all commands; after Ctrl-C the best so far is saved and rep
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -37,6 +38,7 @@ from ..models import MODELS
 from ._fit import fit
 from ._methods import METHODS
 from ._search import FitProgress
+from ._stages import Attendant
 from .bounds import KINDS as BOUNDS
 from .bounds import Fixed
 from .holdout import KINDS as HOLDOUTS
@@ -68,20 +70,30 @@ def _run(args: argparse.Namespace) -> int:
         if args.out is not None:
             result.save(args.out)
         print_report(result.report() + ("" if args.out is None else f"\nsaved: {args.out}"))
-    if result.interrupted:
+    if result.interrupted or ctrl_c.pending:  # it came while all that was left was to write
         return EXIT_INTERRUPTED
     return EXIT_OK if result.success else EXIT_FAILED
+
+
+class _Attendant(Attendant):
+    """Shows progress, and lets Ctrl-C end the search after a batch, what follows it at once."""
+
+    def __init__(self, progress: ProgressLine | None, ctrl_c: Interrupts) -> None:
+        self._progress, self._ctrl_c = progress, ctrl_c
+
+    def __call__(self, progress: FitProgress) -> None:
+        if self._progress is not None:
+            self._progress(progress)
+        self._ctrl_c.check()
+
+    def stage(self) -> contextlib.AbstractContextManager[object]:
+        return self._ctrl_c.at_once()
 
 
 def _fit(
     args: argparse.Namespace, experiments: Sequence[Experiment], ctrl_c: Interrupts
 ) -> FitResult:
     progress = None if args.quiet or sys.stderr is None else ProgressLine()
-
-    def callback(state: FitProgress) -> None:
-        if progress is not None:
-            progress(state)
-        ctrl_c.check()
 
     try:
         return fit(
@@ -98,7 +110,7 @@ def _fit(
             max_evals=args.max_evals,
             max_time_s=args.max_time,
             seed=args.seed,
-            callback=callback,
+            callback=_Attendant(progress, ctrl_c),
             checkpoint=args.checkpoint,
             resume=args.resume,
             strict=args.strict,

@@ -18,7 +18,7 @@ def format_report(result: FitResult) -> str:
         _head(result),
         "\n".join(_data(result)),
         _losses(result),
-        format_table(result.accuracy),
+        format_table(result.accuracy) if result.accuracy else "",
         _parameters(result),
         "\n".join(result.identifiability.get("summary", ())),
         "\n".join(_remarks(result)),

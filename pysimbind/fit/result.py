@@ -79,9 +79,11 @@ class FitResult:
     counts candidates that could not be simulated to their end, by outcome. ``identifiability``:
     what the training data tell of the parameters, as ``Identifiability.as_dict`` has it, and as
     lines under ``"summary"``; empty where ``x`` can't be simulated. ``notes`` tell what the method
-    did. ``history`` lists (evaluations, best loss with the ridge) at each improvement.
-    ``comparisons`` set the loss beside those of parameters known before. ``versions``: of this
-    package and the libraries. ``time_s`` is the duration of the search.
+    did. Ctrl-C after the search leaves ``identifiability``, ``comparisons`` and ``accuracy`` empty,
+    or the last of them, and a note says which. ``history`` lists (evaluations, best loss with the
+    ridge) at each improvement. ``comparisons`` set the loss beside those of parameters known
+    before. ``versions``: of this package and the libraries. ``time_s`` is the duration of the
+    search.
 
     Two results are equal if all but the time is.
     """
@@ -129,7 +131,7 @@ class FitResult:
 
     @property
     def interrupted(self) -> bool:
-        """Whether Ctrl-C ended the search."""
+        """Whether Ctrl-C ended the search, or what comes after it."""
         return self.status is FitStatus.INTERRUPTED
 
     @property

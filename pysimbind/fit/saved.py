@@ -89,6 +89,8 @@ def _read(top: Fields) -> FitResult:
     model = find_model(top.child("model").get("terms"))
     find_loss(top.get("loss"))
     params = Parameters.from_mapping(top.get("params"), model)
+    status = FitStatus(top.count("status"))
+    cut = status is FitStatus.INTERRUPTED  # then what comes after the search may be left out
     plain: dict[str, Any] = {name: top.text(name) for name in _TEXTS}
     plain |= {name: top.count(name) for name in _COUNTS}
     return FitResult(
@@ -97,7 +99,7 @@ def _read(top: Fields) -> FitResult:
         max_time_s=None if top.get("max_time_s") is None else _number(top, "max_time_s"),
         x=params.vector,
         fun=np.inf if top.get("fun") is None else _number(top, "fun"),
-        status=FitStatus(top.count("status")),
+        status=status,
         model=model,
         runs=tuple(_read_run(each) for each in _objects(top, "runs")),
         bounds=Space.from_mapping(top.get("bounds"), model),
@@ -108,8 +110,10 @@ def _read(top: Fields) -> FitResult:
         identifiability=_identifiability(top.child("identifiability"), model),
         notes=_texts(top, "notes"),
         history=_history(top.child("history")),
-        comparisons=tuple(_read_comparison(each) for each in _objects(top, "comparisons")),
-        accuracy=tuple(Row.from_dict(each.obj) for each in _objects(top, "accuracy")),
+        comparisons=tuple(
+            _read_comparison(each) for each in _objects(top, "comparisons", or_none=cut)
+        ),
+        accuracy=tuple(Row.from_dict(each.obj) for each in _objects(top, "accuracy", or_none=cut)),
         versions=_words(top.child("versions")),
         time_s=_number(top.child("timing"), "time_s"),
     )
@@ -131,10 +135,10 @@ def _texts(of: Fields, key: str) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _objects(of: Fields, key: str) -> list[Fields]:
-    """Return the objects of a list, which has one at least."""
+def _objects(of: Fields, key: str, *, or_none: bool = False) -> list[Fields]:
+    """Return the objects of a list, which has one at least unless it may have none."""
     items = of.items(key)
-    if not items:
+    if not (items or or_none):
         raise of.error(key, "must not be empty")
     return [Fields(item, of.where, f"{key}[{i}]") for i, item in enumerate(items)]
 
