@@ -34,7 +34,7 @@ from .parameters import COEFFICIENTS, NAMES, Parameters, Space
 from .results import BatchResult, Jacobian, Outcome, SimResult, Status
 from .simulator import Simulator, simulate, simulate_batch
 from .trace import StepTrace
-from .validate import Criterion, Validation, validate
+from .validate import Criterion, SettingDifference, Validation, validate
 from .workload import Workload
 
 try:
@@ -74,6 +74,7 @@ __all__ = [
     "Parameters",
     "PysimbindError",
     "ServerConfig",
+    "SettingDifference",
     "SimResult",
     "Simulator",
     "Space",

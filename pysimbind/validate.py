@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +10,17 @@ from typing import Any
 
 from .accuracy import PARTS, Row, format_table
 from .checks import CheckReport, check_experiment
+from .config import FIELDS, ServerConfig
 from .errors import FitError
+from .experiment import Experiment
 from .fit import FitResult
 from .fit.evaluate import POOLED, evaluate_runs
+from .fit.result import ROLES
 from .objective import Experiments, as_experiments
 from .replicas import REPLICAS
 
 _HELD_OUT = PARTS[1]
+_NOT_FITTED = ROLES[1]
 
 # An error is a drift if it is beyond these, in percent, and beyond so many times that of the fit.
 _LEAST = {"e2e": 3.0, "ttft": 15.0}
@@ -49,16 +54,36 @@ class Criterion:
         return f"{verdict}: {self.run}: {self.name} {value} {sign} {self.limit:.1f} % ({self.why})"
 
 
+@dataclass(frozen=True)
+class SettingDifference:
+    """A server setting, a field of ``ServerConfig``, that is not what the fit met.
+
+    ``value`` is that of ``run``, ``fitted_value`` that of ``fitted_run``: the training run of the
+    fit whose settings differ in the fewest fields, of several the first.
+    """
+
+    run: str
+    name: str
+    value: bool | int | float | str | None
+    fitted_run: str
+    fitted_value: bool | int | float | str | None
+
+    def __str__(self) -> str:
+        return f"{self.name} is {_setting(self.value)}, was {_setting(self.fitted_value)}"
+
+
 @dataclass(frozen=True, eq=False)
 class Validation:
     """What ``validate`` found: ``rows`` as in the report of a fit, ``criteria``, ``checks``.
 
-    ``holds``: whether every criterion does.
+    ``settings``: the server settings in which the runs differ from those of the fit, which is no
+    error: the parameters are to hold under any. ``holds``: whether every criterion does.
     """
 
     rows: tuple[Row, ...]
     criteria: tuple[Criterion, ...]
     checks: tuple[CheckReport, ...]
+    settings: tuple[SettingDifference, ...]
 
     @property
     def holds(self) -> bool:
@@ -66,8 +91,9 @@ class Validation:
         return all(criterion.holds for criterion in self.criteria)
 
     def report(self) -> str:
-        """Return findings, the accuracy table, and each criterion, as text."""
+        """Return findings, other settings, the accuracy table, and each criterion, as text."""
         findings = [str(check) for check in self.checks if not check.ok]
+        findings += self._setting_notes()
         verdict = "the fit holds" if self.holds else "the fit does not hold: fit the new runs"
         return "\n\n".join(
             [
@@ -77,10 +103,22 @@ class Validation:
             ]
         )
 
+    def _setting_notes(self) -> list[str]:
+        """Return a line for each run with other settings than the fit's."""
+        by_run: dict[tuple[str, str], list[str]] = {}
+        for each in self.settings:
+            by_run.setdefault((each.run, each.fitted_run), []).append(str(each))
+        return [
+            f"{run}: note: server_settings: not those of the fit ({fitted_run}): "
+            f"{'; '.join(differences)}; the run is predicted with its own"
+            for (run, fitted_run), differences in by_run.items()
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
             "holds": self.holds,
+            "settings": [dataclasses.asdict(each) for each in self.settings],
             "criteria": [
                 {
                     "run": c.run,
@@ -107,12 +145,13 @@ def validate(
 ) -> Validation:
     """Predict measured runs with a fit and judge whether its parameters still hold.
 
-    Each run keeps its own server settings; its data is checked first, and masked where it makes
-    no sense. A run holds if the MAPE of E2E and the error of its mean are at most ``e2e_limit``,
-    and the MAPE of TTFT and the error of its mean at most ``ttft_limit``, in percent. By default
-    these are 1.5 times the errors of the fit on its held-out data, or else on its training data,
-    and at least 3 and 15; that of the MAPE of TTFT is also at least 1.5 times the phase floor of
-    the new run. Raises ``FitError`` for limits that are no percentages, and as ``as_experiments``.
+    Each run keeps its own server settings, and those that differ from the fit's are told; its data
+    is checked first, and masked where it makes no sense. A run holds if the MAPE of E2E and the
+    error of its mean are at most ``e2e_limit``, and the MAPE of TTFT and the error of its mean at
+    most ``ttft_limit``, in percent. By default these are 1.5 times the errors of the fit on its
+    held-out data, or else on its training data, and at least 3 and 15; that of the MAPE of TTFT is
+    also at least 1.5 times the phase floor of the new run. Raises ``FitError`` for limits that are
+    no percentages, and as ``as_experiments``.
     """
     for name, limit in (("e2e_limit", e2e_limit), ("ttft_limit", ttft_limit)):
         if limit is not None and not 0 < limit < math.inf:
@@ -126,7 +165,29 @@ def validate(
         if row.name != POOLED or len(rows) == 1
         for criterion in _criteria(row, known, e2e_limit, ttft_limit)
     ]
-    return Validation(rows, tuple(criteria), checks)
+    settings = [each for check in checks for each in _differences(check.experiment, result)]
+    return Validation(rows, tuple(criteria), checks, tuple(settings))
+
+
+def _differences(run: Experiment, result: FitResult) -> list[SettingDifference]:
+    """Return how a run's settings differ from those of the nearest run that was fitted to."""
+    fitted = [each for each in result.runs if each.role != _NOT_FITTED]
+    nearest = min(fitted, key=lambda each: len(_unequal(run.config, each.config)))
+    return [
+        SettingDifference(
+            run.name, name, getattr(run.config, name), nearest.name, getattr(nearest.config, name)
+        )
+        for name in _unequal(run.config, nearest.config)
+    ]
+
+
+def _unequal(one: ServerConfig, other: ServerConfig) -> list[str]:
+    return [name for name in FIELDS if getattr(one, name) != getattr(other, name)]
+
+
+def _setting(value: object) -> str:
+    """Write a value as ``--set`` takes it."""
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _known(rows: Sequence[Row]) -> Row | None:

@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pysimbind import DataError, Experiment, FitError, FitResult, Parameters, validate
+from pysimbind import (
+    DataError,
+    Experiment,
+    FitError,
+    FitResult,
+    Parameters,
+    ServerConfig,
+    validate,
+)
 from pysimbind.cli import main
 from pysimbind.fit import fit
 from tests.planted import MODEL, TRUTH, planted
@@ -135,6 +143,64 @@ def test_mistakes_are_one_line(
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_other_settings_are_told(result: FitResult) -> None:
+    """Oracle: the two settings that are changed here. It is no reason not to hold."""
+    config = ServerConfig(max_num_seqs=64, async_scheduling=True)
+    found = validate(result, planted("after", seed=7, config=config))
+    assert found.holds
+    assert [(d.run, d.name, d.value, d.fitted_run, d.fitted_value) for d in found.settings] == [
+        ("after", "max_num_seqs", 64, "before", 256),
+        ("after", "async_scheduling", True, "before", False),
+    ]
+    assert found.report().startswith(
+        "after: note: server_settings: not those of the fit (before): max_num_seqs is 64, was 256; "
+        "async_scheduling is true, was false; the run is predicted with its own\n\n"
+    )
+    assert found.as_dict()["settings"][0] == {
+        "run": "after",
+        "name": "max_num_seqs",
+        "value": 64,
+        "fitted_run": "before",
+        "fitted_value": 256,
+    }
+
+
+def test_the_same_settings_are_not(result: FitResult, same: Experiment) -> None:
+    found = validate(result, same)
+    assert found.settings == ()
+    assert "server_settings" not in found.report()
+
+
+def test_settings_are_compared_with_the_nearest_run_that_was_fitted_to() -> None:
+    """The third run has the new one's settings, but was held out: the fit has not met them."""
+    seats = {"wide": 256, "narrow": 8, "unseen": 4}
+    runs = [
+        planted(name, config=ServerConfig(max_num_seqs=n, max_model_len=1500), requests=60)
+        for name, n in seats.items()
+    ]
+    fitted = fit(runs, model="small", holdout="runs:unseen", max_evals=20)
+    new = ServerConfig(max_num_seqs=8, max_model_len=None)
+    found = validate(fitted, [runs[1], planted("new", config=new), runs[2]])
+    told = [(d.run, d.name, d.value, d.fitted_run, d.fitted_value) for d in found.settings]
+    assert told == [
+        ("new", "max_model_len", None, "narrow", 1500),
+        ("unseen", "max_num_seqs", 4, "wide", 256),
+    ]
+    assert (
+        "new: note: server_settings: not those of the fit (narrow): max_model_len is none, was"
+        in (found.report())
+    )
+
+
+def test_a_record_without_accuracy_sets_no_limits_of_its_own(
+    result: FitResult, same: Experiment
+) -> None:
+    """As an interrupted fit leaves it: the least limits and the floor are left."""
+    found = validate(dataclasses.replace(result, accuracy=()), same)
+    assert not [c for c in found.criteria if "the fit's own" in c.why]
+    assert found.criteria[0].limit == 3.0
 
 
 def test_strict_is_for_commands(same: Experiment) -> None:
