@@ -251,9 +251,12 @@ class Space:
         Raises ``ParameterError`` where a bound is infinite.
         """
         self._require_finite()
-        span = self._upper - self._lower
+        with np.errstate(over="ignore"):
+            part = np.where(np.isfinite(self._upper - self._lower), 1.0, 0.5)  # half has a width
+        lower = part * self._lower
+        span = part * self._upper - lower
         fixed = span == 0
-        return np.where(fixed, 0.5, (self._rows(x) - self._lower) / np.where(fixed, 1.0, span))
+        return np.where(fixed, 0.5, (part * self._rows(x) - lower) / np.where(fixed, 1.0, span))
 
     def from_unit(self, u: npt.ArrayLike) -> FloatArray:
         """Map the unit cube [..., names] into the box: 0 and 1 give the bounds exactly.
@@ -280,7 +283,8 @@ class Space:
         infinite, at the finite bound or beyond. Fixed parameters are held, not at a bound.
         """
         vector = Parameters.of(x, self._model).vector
-        span = self._upper - self._lower
+        with np.errstate(over="ignore"):  # so wide that it is open
+            span = self._upper - self._lower
         near = rtol * np.where(np.isfinite(span), span, 0.0)
         free = span > 0
         at_lower = free & (vector <= self._lower + near)

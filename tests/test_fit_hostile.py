@@ -12,8 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pysimbind import Experiment, FitError, InputError, ServerConfig, Simulator, Workload
+from pysimbind import (
+    Experiment,
+    FitError,
+    InputError,
+    Objective,
+    ServerConfig,
+    Simulator,
+    Workload,
+)
 from pysimbind.fit import fit
+from pysimbind.identify import block_bootstrap, identify
 from tests.planted import MODEL, TRUTH, planted
 
 RUN = planted("run", requests=60)
@@ -103,6 +112,63 @@ def test_arguments_of_a_wrong_kind(options: dict[str, Any], message: str) -> Non
 
 
 @pytest.mark.filterwarnings("error")
-def test_boxes_beyond_all_reason_warn_of_nothing() -> None:
+def test_a_box_beyond_all_reason_is_as_good_as_none() -> None:
+    """Oracle: the fit without bounds, of which none is met."""
     bounds = {name: [-1e308, 1e308] for name in MODEL.names}
-    assert not fit(RUN, "cmaes", model="small", bounds=bounds, max_evals=60).success
+    wide = fit(RUN, "cmaes", model="small", bounds=bounds, max_evals=60)
+    assert wide.success
+    assert np.array_equal(
+        wide.x,
+        fit(
+            RUN,
+            "cmaes",
+            model="small",
+            bounds=dict.fromkeys(MODEL.names, (None, None)),
+            max_evals=60,
+        ).x,
+    )
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("method", ["auto", "cmaes", "de", "lbfgsb"])
+@pytest.mark.parametrize(
+    "names", [("schedule_time",), ("update_time",), ("intercept", "out"), MODEL.names]
+)
+@pytest.mark.parametrize(
+    "bounds",
+    [(1e-300, 1e-299), (0, 5e-324), (0, 1e-160), (-1e-310, 0), (1e-160, 1e-150), (1e-308, 1e308)],
+)
+def test_bounds_at_the_ends_of_what_numbers_hold_warn_of_nothing(
+    method: str, names: tuple[str, ...], bounds: tuple[float, float]
+) -> None:
+    box = dict.fromkeys(names, bounds)
+    result = fit(RUN, method, model="small", bounds=box, fixed=(), max_evals=30)
+    assert result.bounds.contains(result.x)
+    assert "nan" not in result.report()
+
+
+@pytest.mark.filterwarnings("error")
+def test_next_to_nothing_is_nothing() -> None:
+    """Oracle: what is said of 0, of parameters that are not to be told from it."""
+    x = TRUTH.vector
+    tiny = np.where(x == 0, 1e-300, x)
+    with Objective(RUN, MODEL) as objective:
+        nothing, next_to_it = (identify(objective, values, fixed=()) for values in (x, tiny))
+        resampled = [block_bootstrap(objective, values, resamples=20) for values in (x, tiny)]
+    assert np.array_equal(nothing.scale, next_to_it.scale)
+    assert np.array_equal(nothing.standard_errors, next_to_it.standard_errors, equal_nan=True)
+    assert nothing.format() == next_to_it.format()
+    assert np.array_equal(resampled[0].interval, resampled[1].interval, equal_nan=True)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_resample_meets_no_bound_that_is_far_off() -> None:
+    """Oracle: the same resamples without bounds."""
+    x = np.where(TRUTH.vector == 0, 1e-20, TRUTH.vector)
+    far = np.full(x.size, 1.7e308)
+    with Objective(RUN, MODEL) as objective:
+        wide, free = (
+            block_bootstrap(objective, x, resamples=20, bounds=bounds)
+            for bounds in ((-far, far), None)
+        )
+    assert np.array_equal(wide.interval, free.interval, equal_nan=True)

@@ -352,7 +352,7 @@ def test_a_fit_without_noise_determines_whatever_has_an_effect() -> None:
         ({"x": X * np.nan}, ParameterError, "must be finite"),
         ({"fixed": ["intercep"]}, ParameterError, "did you mean 'intercept'"),
         ({"fixed": MODEL.names}, ParameterError, "no parameter is left"),
-        ({"scale": X}, ParameterError, "scale of 'schedule_time' is 0: it must be > 0"),
+        ({"scale": X}, ParameterError, "scale of 'schedule_time' is 0: it must be from 1e-30 to 1"),
         ({"scale": {"intercept": 1.0}}, ParameterError, "missing"),
         ({"tolerance": 0}, ParameterError, "tolerance must be"),
         ({"bounds": ([0], [1])}, ParameterError, r"bounds must have shape \(7,\)"),

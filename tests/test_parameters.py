@@ -249,6 +249,18 @@ def test_fixed_parameters_stay_where_they_are() -> None:
     assert box.at_bound(box.lower) == {}
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_box_too_wide_for_its_width_has_a_cube() -> None:
+    """Oracle: both ends, and the middle."""
+    end = np.full(19, 1.7e308)
+    box = Space(-end, end)
+    for x, u in ((-end, 0.0), (0 * end, 0.5), (end, 1.0)):
+        assert np.array_equal(box.to_unit(x), np.full(19, u))
+        assert np.array_equal(box.from_unit(np.full(19, u)), x)
+    assert box.at_bound(0 * end) == {}
+    assert set(box.at_bound(end).values()) == {"upper"}
+
+
 def test_outside_the_cube_is_outside_the_box() -> None:
     assert not BOX.contains(BOX.from_unit(np.full(19, 1.01)))
     assert not BOX.contains(BOX.from_unit(np.full(19, -0.01)))

@@ -40,7 +40,7 @@ def run_cmaes(search: Search, seed: int) -> None:
     dimension = _dimension(search)
     population = _population(dimension)
     start = np.full(dimension, 0.5)
-    if not np.isfinite([search.space.lower, search.space.upper]).all():
+    if search.open:
         start[: search.free.size] = search.unit(search.starts[-1][1])
     while True:
         _run_once(search, rng, start, _SIGMA, population)

@@ -81,7 +81,8 @@ def _steps(
 
     scale = search.scale[free]
     lower, upper = search.space.lower[free], search.space.upper[free]
-    z, low, high = x[free] / scale, lower / scale, upper / scale
+    with np.errstate(over="ignore"):  # a bound so far off is none
+        z, low, high = x[free] / scale, lower / scale, upper / scale
     scaled = jac[:, free] * scale
     normal, slope = scaled.T @ scaled, scaled.T @ r
     largest = max(float(normal.diagonal().max()), np.finfo(float).tiny)

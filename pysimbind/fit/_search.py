@@ -22,6 +22,8 @@ IndexArray = npt.NDArray[np.intp]
 _HISTORY_STEP = 1e-3
 # Where a bound is infinite, global methods look as far as this times what doubles every latency.
 _REACH = 2.0
+# A bound so many times farther from where the search starts is infinite in all but name.
+_FAR = 1e30
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,8 @@ class Search:
     Losses are those of the objective and the ridge together. ``unit_batch`` folds every real number
     into the box, so that no method meets a wall: x = lower + (upper - lower) (1 - cos(pi u)) / 2.
     The unit interval covers the box once, and both bounds are approached quadratically, which
-    resolves coefficients orders of magnitude smaller than their bound. Infinite bounds are there
-    replaced by what no parameter needs.
+    resolves coefficients orders of magnitude smaller than their bound. Bounds at infinity, or as
+    good as there, are replaced by what no parameter needs; ``open`` tells if any was.
     """
 
     def __init__(
@@ -135,6 +137,8 @@ class Search:
         self.free = np.flatnonzero((self.space.lower < self.space.upper) & effect)
         self.few = np.intersect1d(problem.few, self.free)
         self.cube = _finite(problem)
+        ends = (self.cube.lower, self.space.lower), (self.cube.upper, self.space.upper)
+        self.open = any((cube != box)[self.free].any() for cube, box in ends)
         self.max_evals = budget.max_evals
         self.unit_name = objective.loss.unit
         self.nfev = 0
@@ -289,11 +293,13 @@ class Search:
 
 
 def _finite(problem: Problem) -> Space:
-    """Return the box without infinite bounds; what has no effect stays where it starts."""
+    """Return the box without bounds that are as good as infinite; what has no effect stays."""
     lower, upper = problem.space.lower, problem.space.upper
     reach = _REACH * problem.scale
     first = problem.starts[0][1]
-    low = np.where(np.isfinite(lower), lower, np.minimum(first, 0) - reach)
-    high = np.where(np.isfinite(upper), upper, np.maximum(first, np.maximum(low, 0)) + reach)
+    with np.errstate(over="ignore"):
+        near_lower, near_upper = first - lower <= _FAR * reach, upper - first <= _FAR * reach
+    low = np.where(near_lower, lower, np.minimum(first, 0) - reach)
+    high = np.where(near_upper, upper, np.maximum(first, np.maximum(low, 0)) + reach)
     idle = problem.scale == 0
     return Space(np.where(idle, first, low), np.where(idle, first, high), problem.space.model)

@@ -17,6 +17,7 @@ from ._search import FloatArray, Problem
 # Of the mean squared relative error, at a parameter that doubles every latency: enough to choose
 # between terms that data can't tell apart, too little to bias those that it can.
 RIDGE = 3e-5
+_LEAST = 1e-30  # seconds, or microseconds: no sum of steps shows less
 # The terms to begin with. A host cost per output token is not among them: alone with these it can
 # stand for the whole step.
 _FEW = ("intercept", "sum_decode_tokens", "sum_prefill_tokens")
@@ -80,5 +81,8 @@ def _scale(objective: Objective, space: Space, x: FloatArray) -> FloatArray:
     if sensitivity.any():
         effect = sensitivity > 0
         return np.where(effect, 1 / np.where(effect, sensitivity, 1.0), 0.0)
-    span = space.upper - space.lower  # x can't be simulated: one guess is as good as another
-    return np.where(np.isfinite(span), span, 1.0)
+    with np.errstate(over="ignore"):  # so wide that it is open
+        span = space.upper - space.lower
+    # x can't be simulated: one guess is as good as another, but for what numbers can't square
+    known = np.where(span > 0, np.maximum(span, _LEAST), 0.0)
+    return np.where(span <= 1 / _LEAST, known, 1.0)

@@ -190,7 +190,8 @@ def _moves(
     drawn = np.tensordot(weights, curvature, 1) + np.diag(penalty)
     slopes = (weights - 1) @ slope
     scale, x = problem.scale[problem.keep], problem.x[problem.keep]
-    low, high = ((end[problem.keep] - x) / scale for end in box)
+    with np.errstate(over="ignore"):  # a bound so far off is none
+        low, high = ((end[problem.keep] - x) / scale for end in box)
     moves = np.zeros((len(weights), len(problem.names)))
     for i, (matrix, vector) in enumerate(zip(drawn, slopes, strict=True)):
         moves[i, problem.keep] = scale * _least(matrix, vector, low, high)

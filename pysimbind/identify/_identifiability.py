@@ -176,7 +176,8 @@ def identify(
     ``x``: where the fit ended, as a vector [P], a mapping by name or ``Parameters``. ``fixed``: the
     names that were not fitted; by default the first of each structural alias, as for ``fit``;
     ``()``: none. ``bounds``: a parameter at one of them is taken for known. ``scale``: a natural
-    size > 0 of each, by default |x|, or where that is 0, what changes E2Es by a tenth.
+    size of each, from 1e-30 to 1e30; by default |x|, or where that is less, what changes E2Es by a
+    tenth.
 
     Let J be the Jacobian of the residuals per natural scale; for a robust loss, each row weighted
     so that JᵀJ is half the second derivative of the loss. The directions are its right singular

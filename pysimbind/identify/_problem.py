@@ -41,6 +41,9 @@ NULL = 1e-9
 _NEAR, _UNFELT = 1e-5, 1e-4
 TAKES_PART = 1e-6  # of a direction without effect, by length: more, and a parameter is free
 _UNSEEN = 0.1  # a parameter of value 0 is given the size that changes E2Es by this share
+# Seconds, or microseconds: a value below is 0 but for its sign, for no sum of steps shows it. Were
+# it the size to measure by, squares of what it does would be lost, and their inverses no numbers.
+_LEAST_SIZE = 1e-30
 
 # By what a row of the residuals' Jacobian is to be multiplied, so that squares sum up to half the
 # second derivative of the loss: the root of rho''/2 over (dr/de)², as a function of g = r/e, which
@@ -213,9 +216,9 @@ def _free(
     held[[model.index(name) for name in ([fixed] if isinstance(fixed, str) else fixed)]] = True
     lower, upper = ends(bounds, model)
     held |= lower == upper
-    with np.errstate(invalid="ignore"):  # infinity less infinity
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity, or so wide as that
         width = np.where(np.isfinite(upper - lower), upper - lower, 0.0)
-    distance = np.minimum(x - lower, upper - x)
+        distance = np.minimum(x - lower, upper - x)
     near = ~held & (distance <= _NEAR * width)
     if near.any():
         near &= np.where(near, distance, 0.0) * objective.sensitivity(x) <= _UNFELT
@@ -234,19 +237,21 @@ def _scale(
 ) -> FloatArray:
     """Return a natural size [P] of each parameter: ``scale``, or |x|.
 
-    That of a parameter of value 0 is what changes E2Es by a tenth; of one without effect, 1.
+    That of a parameter of value 0, or next to it, is what changes E2Es by a tenth; of one without
+    effect, 1.
     """
     names = objective.model.names
     if scale is not None:
         sizes = Parameters.of(scale, objective.model).vector
-        bad = np.flatnonzero(sizes <= 0)
+        bad = np.flatnonzero((sizes < _LEAST_SIZE) | (sizes > 1 / _LEAST_SIZE))
         if bad.size:
             raise ParameterError(
-                f"the scale of {names[bad[0]]!r} is {sizes[bad[0]]:g}: it must be > 0"
+                f"the scale of {names[bad[0]]!r} is {sizes[bad[0]]:g}: it must be from "
+                f"{_LEAST_SIZE:g} to {1 / _LEAST_SIZE:g}"
             )
         return sizes
     sizes = np.abs(x)
-    zero = sizes == 0
+    zero = sizes < _LEAST_SIZE
     if zero.any():
         effect = objective.sensitivity(x)[zero]
         sizes[zero] = np.where(effect > 0, _UNSEEN / np.where(effect > 0, effect, 1.0), 1.0)
