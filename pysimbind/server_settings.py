@@ -226,10 +226,8 @@ def _named(pairs: Iterable[tuple[str, str]], where: str) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for name, text in pairs:
         known = _ALIASES.get(name, name)
-        if known in (*SETTINGS, *_vllm_args.LIMITS) and text not in (
-            "None",
-            "-1",
-        ):  # -1: vLLM is to find one that fits
+        to_choose = text in ("None", "-1")  # -1: vLLM is to find one that fits
+        if known in (*SETTINGS, *_vllm_args.LIMITS) and not to_choose:
             settings[known] = _value(known, text, where)
     return settings
 
