@@ -108,8 +108,8 @@ def compared(
     """Return what times two functions in turns, and adds the ratio of their medians to the table.
 
     Each does so many evaluations; the times beside the ratio are of one. The ratio is
-    ``slow / fast``; pytest-benchmark's own table has the first one given. At each turn a function is
-    called twice and timed the second time, as evaluations of a fit follow one another: the first
+    ``slow / fast``; pytest-benchmark's own table has the first one given. At each turn a function
+    is called twice and timed the second time, as evaluations of a fit follow one another: the first
     pays for what the other one left, memory that Go collects and caches full of something else.
     """
 
