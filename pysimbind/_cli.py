@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from . import _vllm_args
 from ._jsonio import check_writable
-from .config import FIELDS, FLAGS, SEMANTICS
+from .config import FIELDS, FLAGS, POOL, SEMANTICS
 from .errors import (
     ConfigError,
     InputError,
@@ -33,7 +33,7 @@ from .errors import (
 from .experiment import Experiment, load_experiment
 from .formats import ARRIVALS
 
-_SETTABLE = tuple(name for name in FIELDS if name != "semantics")  # that has its own option
+_SETTABLE = (*(name for name in FIELDS if name != "semantics"), POOL)  # that has its own option
 _VLLM_NAMES = {"num_gpu_blocks_override": "num_gpu_blocks"}
 _READING = (
     "server_log",
@@ -278,6 +278,8 @@ def read_settings(assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(name: str, text: str) -> Any:
+    if name == POOL:
+        return _vllm_args.human_int(name, text)
     if text.lower() == "none":
         return None
     if name == "horizon_s":

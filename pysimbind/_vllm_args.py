@@ -126,10 +126,10 @@ def _value(flag: str, field: str, switch: bool | None, text: str | None) -> Any:
             raise ConfigError(f"{flag}: {text!r} is not a number") from exc
     if field == "max_model_len" and text in ("auto", "-1"):
         return None  # vLLM fits it to the model and the memory: not known here
-    return _human_int(flag, text)
+    return human_int(flag, text)
 
 
-def _human_int(flag: str, text: str) -> int:
+def human_int(flag: str, text: str) -> int:
     """Read ``2048``, ``2k`` (2000), ``25.6k`` (25600) or ``2K`` (2048), as vLLM does."""
     match = re.fullmatch(r"([+-]?\d+(?:\.\d+)?)([kKmMgGtT]?)", text.strip(), re.ASCII)
     if match is None:

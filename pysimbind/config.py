@@ -95,9 +95,14 @@ class ServerConfig:
         return cls.from_mapping({**parse(args), **fields})
 
     def replace(self, **changes: Any) -> ServerConfig:
-        """Return a copy with some fields changed."""
-        _known(changes)
-        return dataclasses.replace(self, **changes)
+        """Return a copy with some fields changed.
+
+        ``kv_cache_tokens`` stands for ``num_gpu_blocks``, as for ``with_kv_cache_tokens``.
+        """
+        fields, tokens = split_pool(changes)
+        _known(fields)
+        changed = dataclasses.replace(self, **fields)
+        return changed if tokens is None else changed.with_kv_cache_tokens(tokens)
 
     def with_kv_cache_tokens(self, tokens: int) -> ServerConfig:
         """Return a copy whose ``num_gpu_blocks`` holds so many tokens.
@@ -152,6 +157,22 @@ FLAGS: tuple[str, ...] = (
     "async_scheduling",
 )
 """The settings that are on or off."""
+
+
+POOL = "kv_cache_tokens"
+"""What else sets ``num_gpu_blocks``: the size of the KV pool in tokens."""
+
+
+def split_pool(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Part ``kv_cache_tokens`` (None: not there) from the fields of ``ServerConfig``.
+
+    Raises ``ConfigError`` where the size of the pool is given twice.
+    """
+    fields = dict(settings)
+    tokens = fields.pop(POOL, None)
+    if tokens is not None and "num_gpu_blocks" in fields:
+        raise ConfigError(f"num_gpu_blocks and {POOL} are sizes of the same pool: give one of them")
+    return fields, tokens
 
 
 def _known(names: Iterable[object]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import _vllm_args
-from .config import FIELDS, FLAGS, ServerConfig
+from .config import FIELDS, FLAGS, POOL, ServerConfig
 from .errors import ConfigError
 
 SETTINGS: tuple[str, ...] = tuple(n for n in FIELDS if n not in ("semantics", "horizon_s"))
@@ -28,7 +28,7 @@ _ALIASES = {
     "chunked_prefill_enabled": "enable_chunked_prefill",
     "num_gpu_blocks_override": "num_gpu_blocks",
 }
-_TOKENS = ("kv_cache_tokens", "num_kv_tokens")
+_TOKENS = (POOL, "num_kv_tokens")
 
 _START = re.compile(r"vLLM API server version|Initializing an? (?:V1 )?LLM engine")
 _VERSION = re.compile(

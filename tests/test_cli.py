@@ -195,6 +195,27 @@ def test_other_settings_are_simulated_and_named(
     ) in printed
 
 
+@pytest.mark.parametrize("command", [("simulate",), ("sweep", "--rates", "50")])
+def test_the_pool_in_tokens(
+    command: tuple[str, ...], params: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As vLLM logs it: 3200 tokens in blocks of 32 are 100 blocks."""
+    name, *options = command
+    printed = set()
+    for setting in ("kv-cache-tokens=3.2k", "num_gpu_blocks=100", "num_gpu_blocks=200"):
+        words = [name, "vllm-cpu-sync-r3", *options, "--params", params, "--set", setting]
+        assert main(words) == 0
+        printed.add(capsys.readouterr().out)
+    assert len(printed) == 2  # 200 blocks are something else
+
+
+def test_the_pool_in_tokens_is_converted(tmp_path: Path) -> None:
+    out = str(tmp_path / "run.json")
+    words = ["convert", "vllm-cpu-sync-r3", out, "--set", "kv_cache_tokens=3.2k"]
+    assert main(words) == 0
+    assert load_experiment(out).config.num_gpu_blocks == 100
+
+
 def test_closed_loop(params: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "r.json"
     options = ["--params", params, "--max-concurrency", "2", "--out", str(out)]
@@ -359,6 +380,11 @@ BAD = [
     (["--set", "block_size=none"], "block_size must be an integer >= 1, got None"),
     (["--set", "async_scheduling=on"], "--set async_scheduling=on: expected true or false"),
     (["--set", "horizon_s=soon"], "--set horizon_s=soon: expected a number of seconds, or none"),
+    (
+        ["--set", "kv_cache_tokens=none"],
+        "--set kv_cache_tokens=none: kv_cache_tokens: 'none' is not",
+    ),
+    (["--set", "kv_cache_tokens=5"], "at least one block of 16, got 5"),
     (["--set", "watermark=x"], "--set watermark=x: --watermark: 'x' is not a number"),
     (["--set", "semantics=vllm-v1"], "--set semantics=vllm-v1: use --semantics vllm-v1"),
     (

@@ -319,6 +319,9 @@ def test_kv_cache_in_tokens() -> None:
     assert ServerConfig(block_size=32).with_kv_cache_tokens(524_288).num_gpu_blocks == 16_384
     assert ServerConfig().with_kv_cache_tokens(31).num_gpu_blocks == 1
     assert ServerConfig(max_model_len=4096).with_kv_cache_tokens(1000).num_gpu_blocks == 62
+    assert ServerConfig().replace(kv_cache_tokens=64, block_size=32).num_gpu_blocks == 2
+    with pytest.raises(ConfigError, match="sizes of the same pool: give one of them"):
+        ServerConfig().replace(kv_cache_tokens=64, num_gpu_blocks=2)
     for tokens in (15, 0, 16.5, "many"):
         with pytest.raises(ConfigError, match="at least one block of 16"):
             ServerConfig().with_kv_cache_tokens(tokens)  # type: ignore[arg-type]

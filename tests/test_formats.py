@@ -384,6 +384,10 @@ def test_settings_of_the_server_are_merged_and_cited(tmp_path: Path) -> None:
     bundled = load_experiment("exp1_30rr", settings={"max_num_seqs": 3})
     assert bundled.config == load_experiment("exp1_30rr").config.replace(max_num_seqs=3)
     assert bundled.provenance["server"]["sources"]["max_num_seqs"] == "settings"
+    pool = load_experiment(MINIATURE, server_log=log, settings={"kv_cache_tokens": 1600})
+    assert pool.config.num_gpu_blocks == 100
+    with pytest.raises(ExperimentError, match="sizes of the same pool: give one of them"):
+        load_experiment(MINIATURE, settings={"kv_cache_tokens": 1600, "num_gpu_blocks": 100})
 
 
 def test_the_page_lists_the_formats_and_their_options(root: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..config import ServerConfig
+from ..config import ServerConfig, split_pool
 from ..errors import ExperimentError, nearest
 from ..server_settings import SETTINGS, Known, from_log, from_vllm_args, resolve
 from ..workload import Workload
@@ -93,7 +93,7 @@ class ReadOptions:
         if self.server_args is not None:
             known.append(from_vllm_args(self.server_args, "server_args"))
         if self.settings is not None:
-            known.append(Known("settings", dict(self.settings)))
+            known.append(Known("settings", *split_pool(self.settings)))
         return known
 
 
