@@ -35,7 +35,8 @@ type v1 struct {
 
 	// leapable: nothing known beforehand keeps the plain leap engine from being exact.
 	leapable bool
-	shares   bool // it is, with hits of the prefix cache
+	shares   bool  // it is, with hits of the prefix cache
+	together int64 // the most KV blocks that requests can hold which run together
 
 	// patience is more steps than any prefill needs: so many without a token never end.
 	patience int64

@@ -8,25 +8,23 @@ import "math"
 //   - the long-prefill threshold never cuts, so only the last running request is in mid-prefill;
 //   - whole prompts fit the budget where they may not be chunked, and max_model_len;
 //   - whatever is running, the pool has blocks for all of it: nobody is refused or preempted;
-//   - no prompt can hit the prefix cache, or nothing is ever evicted from it (see sharing).
+//   - no prompt can hit the prefix cache, or prompts alone do (see sharing).
 //
-// What is known only during a run (the horizon, a step that is negative or no number) makes
-// runLeap give up.
+// What is known only during a run (the horizon, a step that is negative or no number, a prefix that
+// may have been evicted) makes runLeap give up.
 func (v *v1) provablyLeapable() bool {
 	seats := min(v.maxSeqs, int64(v.numRequests))
 	held := make([]int64, v.numRequests)
-	taken := int64(0)
 	for i, n := range v.input {
 		held[i] = ceilDiv(n+v.output[i], v.blockSize)
-		taken += held[i]
 		if n >= v.maxLen || v.threshold > 0 && n > v.threshold || !v.rules.chunked && n > v.budget {
 			return false
 		}
 	}
-	v.shares = v.sharing(taken)
+	v.shares, v.together = v.sharing(), sumLargest(held, int(seats))
 	return seats <= v.budget && v.blockSize <= maxLeapBlock &&
 		(v.shares || !v.caching || !v.chains.anyShared) &&
-		sumLargest(held, int(seats))+v.watermark <= v.usable
+		v.together+v.watermark <= v.usable
 }
 
 // v1LeapScratch is what a run needs beside its result; it is reused, so that a run allocates nothing.
@@ -68,6 +66,7 @@ type v1Leap struct {
 	clock  v1Clock
 	kv     kvDemand
 	prefix *prefixHits // where requests share prefixes
+	lost   bool        // a prefix may have been evicted
 
 	composed int64    // batches composed: the number of the next one
 	executed int64    // batches executed
@@ -162,6 +161,9 @@ func (run *v1Leap) loop() bool {
 			}
 			if run.compose() && run.composed-run.executed < int64(run.rules.depth) {
 				continue
+			}
+			if run.lost {
+				return false
 			}
 		}
 		if run.composed > run.executed {
@@ -300,7 +302,11 @@ func (run *v1Leap) compose() bool {
 		place := run.head
 		run.done = 0
 		if run.shares {
-			run.done = run.hit(&run.planned[place])
+			var known bool
+			if run.done, known = run.hit(&run.planned[place]); !known {
+				run.lost = true
+				return false
+			}
 		}
 		n := min(run.planned[place].input-run.done, budget)
 		budget -= n

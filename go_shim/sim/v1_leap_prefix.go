@@ -1,10 +1,18 @@
 package sim
 
-// prefixHits is what the plain leap engine keeps of the prefix cache of a pool that never evicts. There
-// a chain that was computed once is cached from then on, as is every chain before it: so one number
-// tells it for each stretch of chains without a fork.
+// prefixHits is what the plain leap engine keeps of the prefix cache. As long as nothing is evicted that
+// is looked for, a chain that was computed once is cached from then on, as is every chain before it:
+// so one number tells it for each stretch of chains without a fork.
+//
+// Blocks are freed to the end of the free list, and evicted from its beginning. Requests that run
+// together hold at most so many blocks (v1.together); so when one is freed, usable less that many are
+// ahead of it, and none of these is taken twice before it. What is taken from a request's admission
+// on is at most what those admitted since take, and what was running then had yet to take. So while
+// the former is less than usable less twice v1.together, the request's prefix is still cached.
 type prefixHits struct {
 	cached []int32 // per edge of the chain table, how many of its chains, from the first on
+	seen   []int64 // per edge, what taken was when all of these were last found or computed
+	taken  int64   // blocks that the requests admitted so far take in all
 
 	// Where the use of blocks is followed:
 	follow  bool
@@ -14,9 +22,9 @@ type prefixHits struct {
 }
 
 // sharing tells whether all that requests share is prefixes of their prompts, whose prefills may be
-// chunked, and whether the pool has so many blocks, all that are ever taken: none is then evicted.
-func (v *v1) sharing(taken int64) bool {
-	if !v.caching || !v.chains.anyShared || !v.rules.chunked || taken+v.watermark > v.usable {
+// chunked.
+func (v *v1) sharing() bool {
+	if !v.caching || !v.chains.anyShared || !v.rules.chunked {
 		return false
 	}
 	for i, n := range v.input {
@@ -33,6 +41,7 @@ func newPrefixHits(v *v1) prefixHits {
 	}
 	return prefixHits{
 		cached: make([]int32, len(v.chains.edges)),
+		seen:   make([]int64, len(v.chains.edges)),
 		refs:   make([]int32, v.chains.numShared),
 		span:   make([]int32, v.numRequests),
 	}
@@ -43,11 +52,12 @@ func (h *prefixHits) reset(follow bool) {
 	if h.follow = follow; follow {
 		clear(h.refs)
 	}
-	h.overlap = 0
+	h.overlap, h.taken = 0, 0
 }
 
-// hit admits a request and returns how many tokens of its prompt are cached, but for the last one.
-func (run *v1Leap) hit(q *v1Planned) int64 {
+// hit admits a request and returns how many tokens of its prompt are cached, but for the last one. It is
+// not ok where that is not certain.
+func (run *v1Leap) hit(q *v1Planned) (tokens int64, ok bool) {
 	h, t := run.prefix, run.chains
 	i := q.request
 	blocks := int32(0)
@@ -55,20 +65,26 @@ func (run *v1Leap) hit(q *v1Planned) int64 {
 	for e := t.leaf[i]; e != noEdge; e = t.edges[e].parent {
 		start := t.edges[e].start
 		if n := min(start+h.cached[e], to); n > start {
-			blocks = n
-			break
+			if h.taken-h.seen[e] >= run.usable-2*run.together {
+				return 0, false
+			}
+			if n == start+h.cached[e] {
+				h.seen[e] = h.taken
+			}
+			blocks = max(blocks, n)
 		}
 		to = min(to, start)
 	}
+	h.taken += ceilDiv(q.input+q.output, run.blockSize)
 	if h.follow {
 		h.span[i] = 0
 		h.hold(t, i, blocks)
 	}
-	tokens := int64(blocks) * run.blockSize
+	tokens = int64(blocks) * run.blockSize
 	if run.r.Cached != nil {
 		run.r.Cached[i] = int32(tokens)
 	}
-	return tokens
+	return tokens, true
 }
 
 // cache notes that so many tokens of a request's prompt are computed.
@@ -84,6 +100,7 @@ func (run *v1Leap) cache(q *v1Planned, done int64) {
 				break // as is all before it
 			}
 			h.cached[e] = n
+			h.seen[e] = h.taken
 			fresh = true
 		}
 		end = min(end, start)

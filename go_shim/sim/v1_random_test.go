@@ -92,6 +92,23 @@ func tightV1(rng *rand.Rand) (*Workload, Config, *Params) {
 	return w, c, p
 }
 
+// evictingV1 draws cases in which prompts begin alike and nobody is short of blocks, but the pool has
+// fewer than are ever taken: prefixes are evicted, early or late.
+func evictingV1(rng *rand.Rand) (*Workload, Config, *Params) {
+	w, c, p := tightV1(rng)
+	w.OutputIDs = nil
+	c.EnablePrefixCaching, c.EnableChunkedPrefill = true, true
+	c.LongPrefillTokenThreshold, c.MaxModelLen, c.Watermark = 0, 0, 0
+	c.MaxNumSeqs = 1 + rng.Int64N(3)
+	c.MaxNumBatchedTokens = max(c.MaxNumBatchedTokens, c.MaxNumSeqs)
+	longest := int64(1)
+	for i, n := range w.InputTokens {
+		longest = max(longest, ceilDiv(n+max(w.OutputTokens[i], 1), c.BlockSize))
+	}
+	c.NumGPUBlocks = 1 + c.MaxNumSeqs*longest + rng.Int64N(8*longest)
+	return w, c, p
+}
+
 func (r *Ragged) push(ids []int32) {
 	r.IDs = append(r.IDs, ids...)
 	r.Offsets = append(r.Offsets, int64(len(r.IDs)))
@@ -106,7 +123,7 @@ func tieTimes(rng *rand.Rand, p *Params) {
 func checkRandomV1(t *testing.T, seed uint64) bool {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 0x71))
-	draw := [...]func(*rand.Rand) (*Workload, Config, *Params){plainV1, randomV1, tightV1, tightV1}[seed%4]
+	draw := [...]func(*rand.Rand) (*Workload, Config, *Params){plainV1, randomV1, tightV1, tightV1, evictingV1}[seed%5]
 	w, c, p := draw(rng)
 	return checkEngines(t, seed, w, c, p)
 }
