@@ -136,9 +136,10 @@ type worker struct {
 	result Result
 }
 
-// dismiss keeps a worker for the next batch, without the caller's arrays, which the caller may free.
+// dismiss keeps a worker for the next batch, which may have other terms, without the caller's arrays,
+// which the caller may free.
 func (s *Simulator) dismiss(w *worker) {
-	w.result = Result{}
+	*w = worker{}
 	s.workers.Put(w)
 }
 

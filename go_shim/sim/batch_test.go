@@ -1,6 +1,9 @@
 package sim
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 // openBatch is a simulator and n candidates for it, all the same.
 func openBatch(t *testing.T, w *Workload, config Config, n int) (*Simulator, *Candidates) {
@@ -61,5 +64,30 @@ func batchLeavesNoGarbage(t *testing.T, w *Workload, config Config) {
 					n, workers, jacobian, got, most)
 			}
 		}
+	}
+}
+
+// TestBatchesOfOtherTerms: what a term of one batch was is 0 in the next one that lacks it.
+func TestBatchesOfOtherTerms(t *testing.T) {
+	w, config := experimentLike(100)
+	config.Semantics, config.EnableChunkedPrefill, config.ReserveFullISL = VLLMV1, true, true
+	s, c := openBatch(t, w, config, 1)
+	few := *c
+	few.Terms, few.Coeffs = Terms{Count: 1}, c.Coeffs[:1]
+	alone := func() []float64 {
+		if err := s.RunBatch(1, &few, Leap, 1); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Clone(few.E2E)
+	}
+	want := alone()
+	if err := s.RunBatch(1, c, Leap, 1); err != nil {
+		t.Fatal(err)
+	}
+	if slices.Equal(c.E2E, want) {
+		t.Fatal("the other terms do nothing")
+	}
+	if !slices.Equal(alone(), want) {
+		t.Error("the terms of another batch count")
 	}
 }
