@@ -20,7 +20,7 @@ import build
 from pysimbind import Experiment, ServerConfig, load_experiment
 from pysimbind.errors import PysimbindError
 from pysimbind.fit import fit
-from pysimbind.server_settings import from_mapping, resolve
+from pysimbind.vllm.settings import from_mapping, resolve
 
 from .pages import ROOT, replace_table
 from .scores import Case, Score, missed, tables

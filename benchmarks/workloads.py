@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pysimbind import (
-    NAMES,
-    Experiment,
-    Parameters,
-    ServerConfig,
-    SimResult,
-    Simulator,
-    Workload,
-)
+from pysimbind import NAMES, Experiment, Parameters, ServerConfig, SimResult, Simulator, Workload
 
 RATE_RPS = 60.0
 # A decoded token takes 34 us, a prefilled one 10 us: 60 requests/s fill some 180 of 256 seats.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from . import fit, workloads
-from .arrivals import arrival_deltas_us, rescaled_arrivals, sequential_arrivals
 from .checks import CheckReport, Finding, check_experiment
 from .config import ServerConfig
 from .errors import (
@@ -25,8 +24,10 @@ from .errors import (
     PysimbindError,
     WorkloadError,
 )
-from .experiment import Experiment, experiment_names, load_experiment
+from .experiment import Experiment
 from .fit import FitResult
+from .fit.validate import Criterion, SettingDifference, Validation, validate
+from .formats import experiment_names, load_experiment
 from .losses import Loss
 from .models import MODELS, OVERHEADS, TERMS, StepModel, Term, find_model
 from .objective import Objective
@@ -34,7 +35,7 @@ from .parameters import COEFFICIENTS, NAMES, Parameters, Space
 from .results import BatchResult, Jacobian, Outcome, SimResult, Status
 from .simulator import Simulator, simulate, simulate_batch
 from .trace import StepTrace
-from .validate import Criterion, SettingDifference, Validation, validate
+from .vllm.arrivals import arrival_deltas_us, rescaled_arrivals, sequential_arrivals
 from .workload import Workload
 
 try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from ._cli import leave
 from .cli import main
+from .cli.common import leave
 
 if __name__ == "__main__":
     sys.exit(leave(main()))

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ._text import table
+from ._io.text import table
 from .errors import InputError, nearest
 from .experiment import Experiment
 from .losses import STATISTICS, TARGETS

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from .errors import ConfigError, nearest
+from .vllm import flags
 
 # What each semantics does whatever these fields say. A line here makes a semantics available.
 _DOES_ANYWAY: Mapping[str, Mapping[str, object]] = {
@@ -90,9 +91,7 @@ class ServerConfig:
         Raises ``ConfigError`` for a bad value or a misspelt flag; flags that are not modelled are
         skipped.
         """
-        from ._vllm_args import parse  # here: it needs the fields of this class
-
-        return cls.from_mapping({**parse(args), **fields})
+        return cls.from_mapping({**flags.parse(args), **fields})
 
     def replace(self, **changes: Any) -> ServerConfig:
         """Return a copy with some fields changed.
@@ -150,12 +149,7 @@ class ServerConfig:
 FIELDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(ServerConfig))
 """The settings by name, in order."""
 
-FLAGS: tuple[str, ...] = (
-    "enable_prefix_caching",
-    "enable_chunked_prefill",
-    "scheduler_reserve_full_isl",
-    "async_scheduling",
-)
+FLAGS: tuple[str, ...] = flags.SWITCHES
 """The settings that are on or off."""
 
 

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ._jsonio import write_json
+from ._io.files import write_json
 from .config import ServerConfig
-from .errors import ExperimentError, nearest
+from .errors import ExperimentError
 from .parameters import NAMES, Parameters, Space
 from .workload import Workload
-
-if TYPE_CHECKING:
-    if sys.version_info >= (3, 11):
-        from importlib.resources.abc import Traversable
-    else:
-        from importlib.abc import Traversable
 
 FloatArray = npt.NDArray[np.float64]
 
 SOURCES: tuple[str, ...] = ("exact", "estimated", "prior")
 """Where a token count comes from: measured, inferred from the latencies, or a typical value."""
 
-_ENDINGS = (".json.gz", ".json")
+SCHEMA = "pysimbind-experiment"
+VERSION = 1
+"""What the package's own experiment file says of itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +49,15 @@ class Trials:
         for name, array in (("x", x), ("loss", loss)):
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the trials as JSON values."""
+        return {
+            "note": self.note,
+            "parameters": list(NAMES),
+            "x": self.x.tolist(),
+            "loss": self.loss.tolist(),
+        }
 
     def __len__(self) -> int:
         return int(self.loss.size)
@@ -147,9 +148,31 @@ class Experiment:
 
         The file is replaced in one piece. Raises ``OutputError`` where it cannot be written.
         """
-        from .formats import canonical  # here: the formats need this class
+        write_json(path, self.as_dict())
 
-        write_json(path, canonical.to_json(self))
+    def as_dict(self) -> dict[str, Any]:
+        """Return the experiment as JSON values; ``pysimbind.formats.canonical`` has the keys."""
+        obj: dict[str, Any] = {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "name": self.name,
+            "config": self.config.as_dict(),
+            "workload": self.workload.as_dict(),
+            "measured": {"ttft_s": _nullable(self.ttft), "e2e_s": _nullable(self.e2e)},
+            "sources": {
+                "input_tokens": _shortest(self.input_source),
+                "output_tokens": _shortest(self.output_source),
+            },
+        }
+        if self.baseline is not None:
+            obj["baseline"] = self.baseline.as_dict()
+        if self.bounds:
+            obj["bounds"] = {name: space.as_dict() for name, space in self.bounds.items()}
+        if self.trials is not None:
+            obj["trials"] = self.trials.as_dict()
+        if self.provenance:
+            obj["provenance"] = dict(self.provenance)
+        return obj
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Experiment):
@@ -165,57 +188,6 @@ class Experiment:
     def __reduce__(self) -> tuple[Any, ...]:
         values = [getattr(self, name) for name in self.__dataclass_fields__]
         return Experiment, tuple(dict(v) if isinstance(v, Mapping) else v for v in values)
-
-
-def experiment_names() -> tuple[str, ...]:
-    """Return the names of the bundled experiments, sorted."""
-    return tuple(sorted(_bundled()))
-
-
-def load_experiment(
-    name_or_path: str | os.PathLike[str], config: ServerConfig | None = None, **options: Any
-) -> Experiment:
-    """Return a bundled experiment by name, or read one from a measurement file.
-
-    The file's format is recognised by its content (see ``pysimbind.formats``). ``config``
-    replaces the server settings of the experiment, or supplies them where the format has none.
-    ``options`` tell what the file does not: ``settings``, ``server_log``, ``server_args``,
-    ``arrivals``, ``workload``, ``columns``, ``run``, ``drop_warmup``
-    (``help(pysimbind.formats.ReadOptions)``). Raises ``ExperimentError`` for an unknown name, a
-    file that cannot be read as an experiment, and an option that has no effect on it.
-    """
-    from .formats import ReadOptions, Source, read_experiment, reconfigure  # they need this class
-
-    reading = ReadOptions.of(config=config, **options)
-    bundled = _bundled()
-    if isinstance(name_or_path, str) and name_or_path in bundled:
-        return reconfigure(_load_bundled(name_or_path), reading, name_or_path)
-    path = Path(name_or_path)
-    if not path.exists() and isinstance(name_or_path, str) and _is_name(name_or_path):
-        raise ExperimentError(
-            f"unknown experiment {name_or_path!r}{nearest(name_or_path, bundled)} "
-            f"(bundled: {', '.join(experiment_names())}; or give a file)"
-        )
-    return read_experiment(Source.open(path), reading)
-
-
-def _is_name(text: str) -> bool:
-    return Path(text).name == text and not text.endswith(_ENDINGS)
-
-
-def _bundled() -> dict[str, Traversable]:
-    found = {}
-    for file in resources.files("pysimbind").joinpath("data").iterdir():
-        if file.name.endswith(".json"):
-            found[file.name.removesuffix(".json")] = file
-    return found
-
-
-@functools.cache
-def _load_bundled(name: str) -> Experiment:
-    from .formats import ReadOptions, Source, read_experiment  # here: they need this class
-
-    return read_experiment(Source(_bundled()[name].read_bytes(), name), ReadOptions())
 
 
 def _latencies(name: str, values: npt.ArrayLike, requests: int) -> FloatArray:
@@ -248,3 +220,12 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return np.array_equal(a, b, equal_nan=True)
     return bool(a == b)
+
+
+def _nullable(values: FloatArray) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values.tolist()]
+
+
+def _shortest(sources: tuple[str, ...] | str) -> str | list[str]:
+    distinct = set(sources)
+    return distinct.pop() if len(distinct) == 1 else list(sources)

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import FitError, InputError, ParameterError
-from .experiment import Experiment, load_experiment
+from .experiment import Experiment
+from .formats import load_experiment
 from .losses import Loss, Measured, find_loss
 from .models import StepModel, find_model
 from .parameters import Parameters

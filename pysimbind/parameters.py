@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._jsonio import read_json
+from ._io.files import read_json
 from .errors import ParameterError, nearest
 from .models import OVERHEADS, QUADRATIC15, ModelLike, StepModel, find_model
 

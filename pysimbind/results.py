@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from .trace import StepTrace
+from .errors import InputError
+from .trace import StepTrace
 
 FloatArray = npt.NDArray[np.float64]
 CountArray = npt.NDArray[np.int32]
@@ -287,3 +286,10 @@ class BatchResult:
 def _mean(values: FloatArray) -> float:
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if finite.size else float("nan")
+
+
+def traced(result: SimResult) -> StepTrace:
+    """Return the trace of a run; raises ``InputError`` if it was made without one."""
+    if result.trace is None:
+        raise InputError("this run has no trace: simulate with Simulator.run(params, trace=True)")
+    return result.trace

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ._native import ENGINES, JACOBIANS, Handle
 from .config import ServerConfig
 from .errors import HandleError, InputError, ParameterError, WorkloadError, nearest
-from .experiment import load_experiment
+from .formats import load_experiment
 from .models import OVERHEADS, QUADRATIC15, ModelLike, StepModel, find_model
 from .parameters import Parameters, as_coeffs, as_overheads
 from .results import SUMMARY, BatchResult, Jacobian, SimResult
@@ -73,7 +73,15 @@ class Simulator:
         coeffs, overheads = self._split(params)
         result = self._run(coeffs, overheads)
         if trace:
-            result.trace = StepTrace.make(self._handle.trace(coeffs, overheads), result)
+            raw = self._handle.trace(coeffs, overheads)
+            result.trace = StepTrace.make(
+                raw.times,
+                raw.counts,
+                raw.entries,
+                queue_time_s=result.queue_time_s,
+                prefill_time_s=result.prefill_time_s,
+                inter_token_s=result.inter_token_s,
+            )
         return result
 
     def run_jacobian(self, params: ParamsLike, kind: str = "renewal") -> Jacobian:

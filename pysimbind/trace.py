@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from ._native import RawTrace
-    from .results import SimResult
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -72,17 +68,17 @@ class StepTrace:
     inter_token_s: FloatArray
 
     @classmethod
-    def make(cls, raw: RawTrace, result: SimResult) -> StepTrace:
-        """Make a trace of what the library wrote and of the run's result."""
-        steps: dict[str, Any] = {name: raw.times[:, i].copy() for i, name in enumerate(TIMES)}
-        steps |= {name: raw.counts[:, i].copy() for i, name in enumerate(COUNTS)}
-        return cls(
-            **steps,
-            entries=raw.entries,
-            queue_time_s=result.queue_time_s,
-            prefill_time_s=result.prefill_time_s,
-            inter_token_s=result.inter_token_s,
-        )
+    def make(
+        cls, times: FloatArray, counts: IntArray, entries: IntArray, **requests: FloatArray
+    ) -> StepTrace:
+        """Make a trace of ``times`` [S, TIMES], ``counts`` [S, COUNTS] and ``entries``.
+
+        ``requests``: the fields [R] of the requests, by name.
+        """
+        fields: dict[str, Any] = dict(requests)
+        fields |= {name: times[:, i].copy() for i, name in enumerate(TIMES)}
+        fields |= {name: counts[:, i].copy() for i, name in enumerate(COUNTS)}
+        return cls(entries=entries, **fields)
 
     def scheduled(self, step: int) -> list[tuple[int, int]]:
         """Return (request, tokens) for each request of a step, in the scheduler's order."""

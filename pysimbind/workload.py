@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -110,6 +111,23 @@ class Workload:
         """Return the same requests, sent by a client that keeps at most so many in flight."""
         return _restore(*self._parts(), _concurrency(max_concurrency), self._strict)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the requests as JSON values, token ids as lists; keys left out are defaults."""
+        obj: dict[str, Any] = {
+            "arrival_s": self.arrival_s.tolist(),
+            "input_tokens": self.input_tokens.tolist(),
+            "output_tokens": self.output_tokens.tolist(),
+        }
+        if self.prompt_ids is not None:
+            obj["prompt_token_ids"] = token_lists(self.prompt_ids)
+        if self.output_ids is not None:
+            obj["output_token_ids"] = token_lists(self.output_ids)
+        if self.max_concurrency is not None:
+            obj["max_concurrency"] = self.max_concurrency
+        if not self.strict:
+            obj["strict"] = False
+        return obj
+
     def __len__(self) -> int:
         return int(self._arrival_s.size)
 
@@ -146,6 +164,12 @@ class Workload:
             *(self._prompt_ids or nothing),
             *(self._output_ids or nothing),
         )
+
+
+def token_lists(ragged: Ragged) -> list[list[int]]:
+    """Return the token ids of each request as a list."""
+    flat, offsets = ragged
+    return [flat[a:b].tolist() for a, b in itertools.pairwise(offsets)]
 
 
 def _restore(*parts: Any) -> Workload:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pysimbind.arrivals import arrival_deltas_us, rescaled_arrivals, sequential_arrivals
 from pysimbind.errors import WorkloadError
-from pysimbind.experiment import load_experiment
+from pysimbind.formats import load_experiment
+from pysimbind.vllm.arrivals import arrival_deltas_us, rescaled_arrivals, sequential_arrivals
 
 
 def test_original_experiment_recorded(shared: Path) -> None:

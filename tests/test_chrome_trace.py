@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pysimbind.chrome_trace import chrome_trace, save_chrome_trace
 from pysimbind.config import SEMANTICS, ServerConfig
+from pysimbind.draw.chrome_trace import chrome_trace, save_chrome_trace
 from pysimbind.errors import InputError, OutputError
 from pysimbind.parameters import NAMES
 from pysimbind.results import SimResult

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pysimbind.chrome_trace import chrome_trace
 from pysimbind.cli import COMMANDS, main
+from pysimbind.draw.chrome_trace import chrome_trace
 from pysimbind.errors import NativeError
-from pysimbind.experiment import Experiment, experiment_names, load_experiment
+from pysimbind.experiment import Experiment
 from pysimbind.fit import FitResult, fit
+from pysimbind.formats import experiment_names, load_experiment
 from pysimbind.parameters import NAMES
 from pysimbind.results import SimResult, Status
 from pysimbind.simulator import Simulator
@@ -71,14 +72,14 @@ def test_help_lists_the_commands() -> None:
             [],
             f"a command is needed: {', '.join(COMMANDS)} (see",
         ),
-        (["--"], "see python -m pysimbind --help"),
+        (["--"], "see pysimbind --help"),
         (["--version"], "unrecognized arguments: --version"),
         (["simulte"], "unknown command 'simulte'; did you mean 'simulate'?"),
         (
             ["qqq"],
             f"unknown command 'qqq' (commands: {', '.join(COMMANDS)})",
         ),
-        (["experiments", "exp1"], "unrecognized arguments: exp1 (see python -m pysimbind exper"),
+        (["experiments", "exp1"], "unrecognized arguments: exp1 (see pysimbind exper"),
         (
             ["fit", "--metod", "de"],
             "unrecognized arguments: --metod; did you mean '--method'? (see",
@@ -402,7 +403,7 @@ BAD = [
     (["--params", "{tmp}/short.json", "--out", "{tmp}/short.json"], "short.json: already an input"),
     (
         ["--sed", "1"],
-        "unrecognized arguments: --sed; did you mean '--seed'? (see python -m pysimbind sim",
+        "unrecognized arguments: --sed; did you mean '--seed'? (see pysimbind sim",
     ),
     (["--out"], "expected one argument"),
 ]

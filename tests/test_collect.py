@@ -19,13 +19,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pysimbind.cli import main as pysimbind
-from pysimbind.collect.cli import main
+from pysimbind.cli import main
 from pysimbind.collect.observed import growth, observe, read_version
 from pysimbind.collect.process import Process
 from pysimbind.config import ServerConfig
-from pysimbind.experiment import load_experiment
-from pysimbind.server_settings import Known, resolve
+from pysimbind.formats import load_experiment
+from pysimbind.vllm.settings import Known, resolve
 
 ROOT = Path(__file__).parents[1]
 STAND_IN = f"{sys.executable} {ROOT / 'tests' / 'stand_in' / 'vllm.py'}"
@@ -55,7 +54,7 @@ class Bench:
 
     def run(self, *options: str, wrong: str = "", rates: Any = (4, 8)) -> int:
         self.monkeypatch.setenv("STAND_IN", wrong)
-        return main(self.argv(*options, rates=rates))
+        return main(["collect", *self.argv(*options, rates=rates)])
 
     def left(self) -> set[str]:
         return {str(p.relative_to(self.out)) for p in self.out.rglob("*") if p.is_file()}
@@ -170,7 +169,7 @@ def test_what_was_collected_is_converted_with_its_sources(
     assert bench.run(rates=[4]) == 0
     path, out = str(bench.out / "b/rate-4-run-1/experiment.json.gz"), str(tmp_path / "c.json")
     capsys.readouterr()
-    assert pysimbind(["convert", path, out, "--set", "max_num_seqs=8"]) == 0
+    assert main(["convert", path, out, "--set", "max_num_seqs=8"]) == 0
     said = capsys.readouterr().out
     assert "max_num_seqs = 8 (settings)\n" in said
     assert "num_gpu_blocks = 256 (metrics)\n" in said
@@ -178,11 +177,6 @@ def test_what_was_collected_is_converted_with_its_sources(
     told, before = load_experiment(out).provenance, load_experiment(path).provenance
     assert told["counters"] == before["counters"]
     assert told["server"]["sources"] == before["server"]["sources"] | {"max_num_seqs": "settings"}
-
-
-def test_collect_is_a_command_too(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    assert pysimbind(["collect", *bench.argv("--dry-run", rates=[4])]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2
 
 
 # --- repeats -------------------------------------------------------------------------------------

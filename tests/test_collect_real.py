@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pysimbind.collect.cli import main
+from pysimbind.cli import main
 from pysimbind.collect.flags import TABLES
-from pysimbind.experiment import load_experiment
+from pysimbind.formats import load_experiment
 
 VLLM = os.environ.get("PYSIMBIND_VLLM", "")
 MODEL = os.environ.get("PYSIMBIND_VLLM_MODEL", "")
@@ -44,7 +44,7 @@ def test_two_short_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     config = tmp_path / "tiny.json"
     config.write_text(json.dumps({"model": MODEL, "vllm": vllm, "benchmark": bench}))
     out = tmp_path / "out"
-    assert main([str(config), "--output", str(out), "--vllm", VLLM]) == 0
+    assert main(["collect", str(config), "--output", str(out), "--vllm", VLLM]) == 0
     for rate in (4, 10):
         folder = out / "tiny" / f"rate-{rate}-run-1"
         experiment = load_experiment(folder / "experiment.json.gz")

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from pysimbind.cli import main
-from pysimbind.experiment import load_experiment
 from pysimbind.fit import FitResult
+from pysimbind.formats import load_experiment
 
 MINIATURE = Path(__file__).parent / "data/vllm_bench_detailed.json"
 ARGS = "vllm serve M --max-num-seqs 3 --no-async-scheduling"

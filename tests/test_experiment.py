@@ -19,7 +19,8 @@ import pytest
 
 from pysimbind.config import ServerConfig
 from pysimbind.errors import ExperimentError, OutputError
-from pysimbind.experiment import Experiment, Trials, experiment_names, load_experiment
+from pysimbind.experiment import Experiment, Trials
+from pysimbind.formats import experiment_names, load_experiment
 from pysimbind.parameters import NAMES, Parameters, Space
 from pysimbind.workload import Workload
 

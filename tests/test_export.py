@@ -15,10 +15,10 @@ import pytest
 
 from pysimbind.cli import main
 from pysimbind.errors import InputError
-from pysimbind.export import to_command, to_json, to_llm_d, to_yaml
 from pysimbind.fit import fit
 from pysimbind.parameters import NAMES, Parameters
-from pysimbind.record import load_record
+from pysimbind.plan.export import to_command, to_json, to_llm_d, to_yaml
+from pysimbind.plan.record import load_record
 
 LINEAR = Parameters.from_mapping(
     dict.fromkeys(NAMES, 0.0)

@@ -19,14 +19,10 @@ import pytest
 
 import pysimbind
 from pysimbind.config import ServerConfig
-from pysimbind.errors import (
-    ExperimentError,
-    FitError,
-    MissingExtraError,
-    ParameterError,
-)
-from pysimbind.experiment import Experiment, load_experiment
+from pysimbind.errors import ExperimentError, FitError, MissingExtraError, ParameterError
+from pysimbind.experiment import Experiment
 from pysimbind.fit import METHODS, FitProgress, FitResult, FitStatus, fit
+from pysimbind.formats import load_experiment
 from pysimbind.losses import Loss
 from pysimbind.objective import Objective
 from pysimbind.parameters import ALIASES, NAMES, Parameters, Space

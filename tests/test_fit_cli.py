@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from pysimbind.experiment import load_experiment
-from pysimbind.fit import FitResult, FitStatus, cli, fit
-from pysimbind.fit.cli import main
+from pysimbind.cli import fit as cli
+from pysimbind.cli import main
+from pysimbind.fit import FitResult, FitStatus, fit
+from pysimbind.formats import load_experiment
 
 ROOT = Path(__file__).parents[1]
 ENDLESS = ("--method", "cmaes", "--max-evals", "400000000")
@@ -72,7 +73,7 @@ def test_every_option_reaches_the_fit(tmp_path: Path, capsys: pytest.CaptureFixt
         "--loss original-unpaired --fixed intercept=0.005 --fixed update_time "
         "--semantics blis-2025-07"
     )
-    code = main([*options.split(), "--out", str(out)])
+    code = main(["fit", *options.split(), "--out", str(out)])
     assert code == 0
     assert capsys.readouterr().err == ""
     exp1 = load_experiment("exp1_30rr")
@@ -93,7 +94,7 @@ def test_a_loss_is_composed_on_the_command_line(tmp_path: Path) -> None:
     out = tmp_path / "r.json"
     words = "relative,e2e:5,ttft:1,soft_l1:0.05,warmup:10"
     options = ["--method", "lsq", "--loss", words, "--max-evals", "60", "--quiet"]
-    assert main([*options, "--out", str(out)]) == 0
+    assert main(["fit", *options, "--out", str(out)]) == 0
     result = FitResult.load(out)
     assert result == fit("exp1_30rr", "lsq", loss=words, max_evals=60)
     saved = json.loads(out.read_text())
@@ -106,7 +107,7 @@ def test_semantics_replace_those_of_the_experiment(
     found = {}
     for options in ([], ["--semantics", "vllm-v1-0.9.1"], ["--semantics", "blis-2025-07"]):
         out = tmp_path / "r.json"
-        assert main(["--max-evals", "50", "--quiet", "--out", str(out), *options]) == 0
+        assert main(["fit", "--max-evals", "50", "--quiet", "--out", str(out), *options]) == 0
         result = FitResult.load(out)
         assert capsys.readouterr().out.startswith(f"exp1_30rr, {result.config.semantics}: auto")
         found[tuple(options)] = result
@@ -124,21 +125,21 @@ def test_a_measurement_is_not_overwritten_by_its_fit(
     file = tmp_path / "e.json"
     load_experiment("exp1_30rr").save(file)
     before = file.read_bytes()
-    assert main([str(file), "--max-evals", "5", "--out", str(file)]) == 2
+    assert main(["fit", str(file), "--max-evals", "5", "--out", str(file)]) == 2
     assert "already an input" in capsys.readouterr().err
     assert file.read_bytes() == before
 
 
 def test_fixed_none_frees_all(tmp_path: Path) -> None:
     out = tmp_path / "r.json"
-    assert main(["--max-evals", "1", "--fixed", "none", "--out", str(out), "--quiet"]) == 0
+    assert main(["fit", "--max-evals", "1", "--fixed", "none", "--out", str(out), "--quiet"]) == 0
     assert FitResult.load(out).fixed == {}
 
 
 def test_an_experiment_file_can_be_fitted(shared: Path, tmp_path: Path) -> None:
     file = shared / "data" / "vllm_cpu" / "Q_sync_r3.json"
     out = tmp_path / "r.json"
-    assert main([str(file), "--max-evals", "20", "--quiet", "--out", str(out)]) == 0
+    assert main(["fit", str(file), "--max-evals", "20", "--quiet", "--out", str(out)]) == 0
     result = FitResult.load(out)
     assert (result.bounds_name, result.model.name) == ("nonnegative", "extended")
 
@@ -183,7 +184,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     (tmp_path / "short.json").write_text('{"intercept": [0]}')
     out = tmp_path / "r.json"
     given = [arg.replace("{tmp}", str(tmp_path)) for arg in args]
-    assert main(["--out", str(out), "--max-evals", "5", *given]) == 2
+    assert main(["fit", "--out", str(out), "--max-evals", "5", *given]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("pysimbind: error: ")
@@ -199,7 +200,7 @@ def test_an_unwritable_output_is_found_before_the_fit(
     (tmp_path / "taken").mkdir()
     (tmp_path / "corrupt.json").write_text("{")
     monkeypatch.setattr(cli, "fit", lambda *args, **kwargs: pytest.fail("it ran"))
-    assert main(["--out", str(tmp_path / where)]) == 2
+    assert main(["fit", "--out", str(tmp_path / where)]) == 2
     printed = capsys.readouterr()
     assert "cannot be written" in printed.err
     assert printed.err.count("\n") == 1
@@ -210,7 +211,7 @@ def test_a_missing_library_is_exit_code_2(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "bayes_opt", None)
-    assert main(["--method", "bayes"]) == 2
+    assert main(["fit", "--method", "bayes"]) == 2
     assert "pip install 'pysimbind[bayes]'" in capsys.readouterr().err
 
 
@@ -220,7 +221,9 @@ def test_a_fit_that_finds_nothing_is_exit_code_1(
     bounds = fit("exp1_30rr", max_evals=1).bounds.as_dict()
     bounds = {name: [0, 1e-9] for name in bounds} | {"intercept": [-2, -1]}
     (tmp_path / "box.json").write_text(json.dumps(bounds))
-    assert main(["--bounds", str(tmp_path / "box.json"), "--max-evals", "50", "--quiet"]) == 1
+    assert (
+        main(["fit", "--bounds", str(tmp_path / "box.json"), "--max-evals", "50", "--quiet"]) == 1
+    )
     assert "no candidate could be simulated to its end" in capsys.readouterr().out
 
 
@@ -234,9 +237,9 @@ def test_help_lists_what_there_is() -> None:
 # The command with a progress line after every batch, so that the test knows when it is running.
 _TALKATIVE = """
 import sys
-from pysimbind.fit import cli, progress
+from pysimbind.cli import main, progress
 progress.ProgressLine.__call__ = lambda self, state: self._write(state)
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(main(["fit", *sys.argv[1:]]))
 """
 
 
@@ -270,13 +273,13 @@ def test_ctrl_c_before_the_fit_is_one_line(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "read_experiment", interrupted)
-    assert main([]) == 130
+    assert main(["fit"]) == 130
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_the_command_gives_the_signal_handler_back() -> None:
     before = signal.getsignal(signal.SIGINT)
-    assert main(["--max-evals", "1", "--quiet"]) == 0
+    assert main(["fit", "--max-evals", "1", "--quiet"]) == 0
     assert signal.getsignal(signal.SIGINT) is before
 
 

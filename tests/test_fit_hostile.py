@@ -12,15 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pysimbind import (
-    Experiment,
-    FitError,
-    InputError,
-    Objective,
-    ServerConfig,
-    Simulator,
-    Workload,
-)
+from pysimbind import Experiment, FitError, InputError, Objective, ServerConfig, Simulator, Workload
 from pysimbind.fit import fit
 from pysimbind.identify import block_bootstrap, identify
 from tests.planted import MODEL, TRUTH, planted

@@ -16,7 +16,9 @@ from typing import Any, NoReturn
 import pytest
 
 from pysimbind import Experiment, FitResult
-from pysimbind.fit import FitProgress, FitStatus, _fit, _task, cli, fit
+from pysimbind.cli import fit as cli
+from pysimbind.cli import main
+from pysimbind.fit import FitProgress, FitStatus, _fit, _task, fit
 from pysimbind.fit._checkpoint import Checkpoint
 from tests.planted import planted
 
@@ -95,7 +97,7 @@ def test_the_command_saves_it_and_ends_with_130(
     monkeypatch.setattr(module, stage, after_a_signal(getattr(module, stage)))
     run.save(tmp_path / "run.json")
     out = tmp_path / "r.json"
-    assert cli.main([str(tmp_path / "run.json"), *COMMAND, "--out", str(out)]) == 130
+    assert main(["fit", str(tmp_path / "run.json"), *COMMAND, "--out", str(out)]) == 130
     result = FitResult.load(out)
     # the run went through a file
     check_cut(result, dataclasses.replace(whole, runs=result.runs), stage)
@@ -109,7 +111,7 @@ def test_the_command_writes_the_whole_record_in_spite_of_ctrl_c(
     monkeypatch.setattr(FitResult, "save", after_a_signal(FitResult.save))
     run.save(tmp_path / "run.json")
     out = tmp_path / "r.json"
-    assert cli.main([str(tmp_path / "run.json"), *COMMAND, "--out", str(out)]) == 130
+    assert main(["fit", str(tmp_path / "run.json"), *COMMAND, "--out", str(out)]) == 130
     result = FitResult.load(out)
     assert result == dataclasses.replace(whole, runs=result.runs)
 
@@ -127,7 +129,7 @@ def test_ctrl_c_between_stages_ends_the_next(
     monkeypatch.setattr(cli._Attendant, "stage", signalled)
     run.save(tmp_path / "run.json")
     out = tmp_path / "r.json"
-    assert cli.main([str(tmp_path / "run.json"), *COMMAND, "--out", str(out)]) == 130
+    assert main(["fit", str(tmp_path / "run.json"), *COMMAND, "--out", str(out)]) == 130
     assert STAGES["identify"][1] in FitResult.load(out).notes[-1]
 
 
@@ -148,7 +150,7 @@ def test_what_ctrl_c_in_the_search_leaves(
         monkeypatch.setattr(_fit, "evaluate", after_a_signal(_fit.evaluate))
     run.save(tmp_path / "run.json")
     out = tmp_path / "r.json"
-    assert cli.main([str(tmp_path / "run.json"), *COMMAND, "--out", str(out)]) == 130
+    assert main(["fit", str(tmp_path / "run.json"), *COMMAND, "--out", str(out)]) == 130
     result = FitResult.load(out)
     assert (result.status, result.nit) == (FitStatus.INTERRUPTED, 2)
     assert result.identifiability

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pysimbind.cli.progress import ProgressLine
 from pysimbind.config import ServerConfig
 from pysimbind.errors import FitError, InputError, OutputError
-from pysimbind.experiment import Experiment, load_experiment
+from pysimbind.experiment import Experiment
 from pysimbind.fit import FitProgress, FitResult, fit
-from pysimbind.fit.progress import ProgressLine
+from pysimbind.formats import load_experiment
 from pysimbind.parameters import NAMES
 from pysimbind.replicas import replicate
 from pysimbind.simulator import Simulator

@@ -21,8 +21,8 @@ from pysimbind import (
     check_experiment,
     load_experiment,
 )
+from pysimbind.cli import main
 from pysimbind.fit import METHODS, FitProgress, fit
-from pysimbind.fit.cli import main
 from tests.planted import MODEL, TRUTH, planted
 
 FEW_SEATS = ServerConfig(max_num_seqs=8)
@@ -226,7 +226,7 @@ def test_the_command_takes_runs_and_the_rest(runs: tuple[Experiment, ...], tmp_p
         "--model small --weights 1,3 --holdout alternate --ridge 1e-4 --method lsq --quiet "
         f"--bounds nonnegative --initial {initial} --out {out}"
     )
-    assert main([*map(str, files), *options.split()]) == 0
+    assert main(["fit", *map(str, files), *options.split()]) == 0
     wanted = fit(
         runs,
         "lsq",
@@ -242,6 +242,7 @@ def test_the_command_takes_runs_and_the_rest(runs: tuple[Experiment, ...], tmp_p
     assert (
         main(
             [
+                "fit",
                 str(files[0]),
                 "--initial",
                 str(out),
@@ -277,7 +278,7 @@ def test_mistakes_are_one_line(
 ) -> None:
     file = tmp_path / "run.json"
     spoilt(runs[0]).save(file)
-    assert main([str(file), "--model", "small", *options, "--max-evals", "9"]) == 2
+    assert main(["fit", str(file), "--model", "small", *options, "--max-evals", "9"]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1

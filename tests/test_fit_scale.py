@@ -15,8 +15,8 @@ import pytest
 from benchmarks import fits
 from benchmarks.fits import AIM_S2, ORIGINAL, Curve, draw, fits_table, follow, original_trials
 from benchmarks.workloads import noisy_run
-from pysimbind.experiment import load_experiment
 from pysimbind.fit import fit
+from pysimbind.formats import load_experiment
 
 
 @pytest.mark.parametrize("model", ["quadratic15", "small", "extended"])

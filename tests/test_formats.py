@@ -16,19 +16,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pysimbind.arrivals import rescaled_arrivals, sequential_arrivals
 from pysimbind.config import ServerConfig
 from pysimbind.errors import ExperimentError
-from pysimbind.experiment import Experiment, load_experiment
+from pysimbind.experiment import Experiment
 from pysimbind.formats import (
     FORMATS,
     ReadOptions,
     Source,
     canonical,
     format_of,
+    load_experiment,
     read_experiment,
 )
 from pysimbind.parameters import NAMES
+from pysimbind.vllm.arrivals import rescaled_arrivals, sequential_arrivals
 
 MINIATURE = Path(__file__).parent / "data/vllm_bench_detailed.json"
 NAN = float("nan")
@@ -98,7 +99,7 @@ def test_canonical_optional_parts(tmp_path: Path) -> None:
     assert (experiment.baseline, experiment.trials) == (None, None)
     assert (dict(experiment.bounds), dict(experiment.provenance)) == ({}, {})
     assert experiment.caveat == ""
-    assert canonical.from_json(canonical.to_json(experiment), "again") == experiment
+    assert canonical.from_json(experiment.as_dict(), "again") == experiment
 
 
 @pytest.mark.parametrize(("value", "limit"), [(..., None), (None, None), (3, 3)])
@@ -108,7 +109,7 @@ def test_canonical_max_concurrency(tmp_path: Path, value: object, limit: int | N
         obj = edited(obj, "workload.max_concurrency", value)
     experiment = load(tmp_path, obj)
     assert experiment.workload.max_concurrency == limit
-    again = canonical.to_json(experiment)
+    again = experiment.as_dict()
     assert again["workload"].get("max_concurrency") == limit
     assert canonical.from_json(again, "again") == experiment
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pysimbind.arrivals import sequential_arrivals
 from pysimbind.errors import ExperimentError
-from pysimbind.experiment import Experiment, load_experiment
+from pysimbind.experiment import Experiment
+from pysimbind.formats import load_experiment
+from pysimbind.vllm.arrivals import sequential_arrivals
 from pysimbind.workload import Workload
 
 NAN = float("nan")

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pysimbind.arrivals import sequential_arrivals
 from pysimbind.cli import main
 from pysimbind.errors import ExperimentError, MissingExtraError
-from pysimbind.experiment import Experiment, load_experiment
+from pysimbind.experiment import Experiment
+from pysimbind.formats import load_experiment
+from pysimbind.vllm.arrivals import sequential_arrivals
 from pysimbind.workload import Workload
 
 NAN = float("nan")

@@ -16,7 +16,8 @@ import pytest
 
 from pysimbind.config import ServerConfig
 from pysimbind.errors import ExperimentError, MissingExtraError
-from pysimbind.experiment import Experiment, load_experiment
+from pysimbind.experiment import Experiment
+from pysimbind.formats import load_experiment
 
 NAN = float("nan")
 

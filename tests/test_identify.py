@@ -24,9 +24,9 @@ from pysimbind import (
     Workload,
     load_experiment,
 )
-from pysimbind._misfit import RHOS
 from pysimbind.identify import Direction, identify
 from pysimbind.identify._problem import _BEND, make_problem
+from pysimbind.losses._misfit import RHOS
 from pysimbind.models import OVERHEADS, find_model
 
 MODEL = find_model("1,D,P")

@@ -11,14 +11,7 @@ import re
 import numpy as np
 import pytest
 
-from pysimbind import (
-    Experiment,
-    Objective,
-    ServerConfig,
-    Simulator,
-    Workload,
-    load_experiment,
-)
+from pysimbind import Experiment, Objective, ServerConfig, Simulator, Workload, load_experiment
 from pysimbind.identify import Identifiability, identify
 from pysimbind.identify._features import (
     FEATURES,

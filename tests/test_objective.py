@@ -17,7 +17,8 @@ import pytest
 
 from pysimbind.config import SEMANTICS
 from pysimbind.errors import FitError, HandleError, InputError, ParameterError
-from pysimbind.experiment import Experiment, load_experiment
+from pysimbind.experiment import Experiment
+from pysimbind.formats import load_experiment
 from pysimbind.losses import LOSSES, Loss, Measured, find_loss
 from pysimbind.objective import Objective
 from pysimbind.parameters import NAMES

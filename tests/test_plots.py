@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pysimbind import plots
 from pysimbind.config import ServerConfig
+from pysimbind.draw import plots
 from pysimbind.errors import InputError, MissingExtraError, OutputError
 from pysimbind.parameters import NAMES
 from pysimbind.results import SimResult

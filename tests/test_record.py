@@ -15,7 +15,7 @@ from pysimbind.cli import main
 from pysimbind.cli.scenario import read_parameters
 from pysimbind.config import ServerConfig
 from pysimbind.fit import fit
-from pysimbind.record import load_record
+from pysimbind.plan.record import load_record
 from tests.planted import TRUTH, planted
 
 TABLE = "input_tokens,output_tokens,t,e2e_s\n9,1,20,0.5\n8,2,30,0.75\n"

@@ -12,14 +12,7 @@ import pytest
 
 from pysimbind.config import ServerConfig
 from pysimbind.errors import ConfigError
-from pysimbind.server_settings import (
-    SETTINGS,
-    Known,
-    from_log,
-    from_mapping,
-    from_vllm_args,
-    resolve,
-)
+from pysimbind.vllm.settings import SETTINGS, Known, from_log, from_mapping, from_vllm_args, resolve
 
 LOG_0_11 = """\
 2026-01-20 06:08:53 INFO vllm.entrypoints.openai.api_server: vLLM API server version 0.11.0

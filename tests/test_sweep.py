@@ -14,15 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pysimbind.arrivals import sequential_arrivals
-from pysimbind.capacity import Capacity, Slo, capacity
 from pysimbind.config import ServerConfig
+from pysimbind.draw.sweeps import pareto, plot_capacity, plot_sweep
 from pysimbind.errors import InputError, OutputError, WorkloadError
-from pysimbind.experiment import load_experiment
+from pysimbind.formats import load_experiment
 from pysimbind.parameters import NAMES, Parameters
-from pysimbind.results import Outcome
-from pysimbind.simulator import Simulator
-from pysimbind.sweep import (
+from pysimbind.plan.capacity import Capacity, Slo, capacity
+from pysimbind.plan.sweep import (
     METRICS,
     STATISTICS,
     Point,
@@ -35,7 +33,9 @@ from pysimbind.sweep import (
     reshape,
     sweep,
 )
-from pysimbind.sweep_plots import pareto, plot_capacity, plot_sweep
+from pysimbind.results import Outcome
+from pysimbind.simulator import Simulator
+from pysimbind.vllm.arrivals import sequential_arrivals
 from pysimbind.workload import Workload
 
 from .conftest import configs, first_starts_s, workloads

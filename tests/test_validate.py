@@ -9,15 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pysimbind import (
-    DataError,
-    Experiment,
-    FitError,
-    FitResult,
-    Parameters,
-    ServerConfig,
-    validate,
-)
+from pysimbind import DataError, Experiment, FitError, FitResult, Parameters, ServerConfig, validate
 from pysimbind.cli import main
 from pysimbind.fit import fit
 from tests.planted import MODEL, TRUTH, planted

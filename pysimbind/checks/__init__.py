@@ -13,11 +13,11 @@ from types import MappingProxyType
 
 from ..experiment import Experiment
 from ..parameters import IDENTIFIABLE
-from ._arrivals import same_arrivals, send_lag, unsorted_arrivals
 from ._latencies import failed, incomplete, too_few_requests, ttft_exceeds_e2e, units
 from ._load import cold_start, saturation
 from ._prefix import prefix_hits, prefix_hits_suspected
 from ._report import SEVERITIES, CheckReport, Finding
+from ._sending import same_arrivals, send_lag, unsorted_arrivals
 from ._tokens import (
     late_tokens,
     server_token_counts,

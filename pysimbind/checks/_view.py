@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from .._together import mean_count
 from ..errors import ExperimentError
 from ..experiment import Experiment
 from ._report import Finding
+from .together import mean_count
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

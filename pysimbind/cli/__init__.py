@@ -6,14 +6,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from .._cli import Command, Parser, guarded
-from ..collect.cli import COMMAND as COLLECT
 from ..errors import InputError, nearest
-from ..fit.cli import COMMAND as FIT
 from .capacity import COMMAND as CAPACITY
+from .collect import COMMAND as COLLECT
+from .common import Command, Parser, guarded, program
 from .convert import COMMAND as CONVERT
 from .experiments import COMMAND as EXPERIMENTS
 from .export import COMMAND as EXPORT
+from .fit import COMMAND as FIT
 from .simulate import COMMAND as SIMULATE
 from .sweep import COMMAND as SWEEP
 from .validate import COMMAND as VALIDATE
@@ -37,14 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(words: Sequence[str]) -> int:
+    called = program()
     parser = Parser(
-        prog="python -m pysimbind",
+        prog=called,
         description="Simulate LLM inference servers, and calibrate the simulator to measured ones.",
     )
     group = parser.add_subparsers(metavar="COMMAND", title="commands")
     parsers = {}
     for name, command in COMMANDS.items():
-        parsers[name] = group.add_parser(name, help=command.summary, allow_abbrev=False)
+        prog = called if called.endswith(f".{name}") else f"{called} {name}"
+        parsers[name] = group.add_parser(name, prog=prog, help=command.summary, allow_abbrev=False)
         command.configure(parsers[name])
     first = words[0] if words else ""
     if first in COMMANDS:

@@ -6,14 +6,14 @@ import argparse
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from .. import plots
-from .._cli import EXIT_OK, Command, Interrupts, check_outputs, interrupts, print_report
-from .._text import table
-from ..capacity import Capacity, Slo, capacity
+from .._io.text import table
+from ..draw import plots
+from ..draw.sweeps import AS_RECORDED, plot_capacity
 from ..errors import InputError
-from ..record import Record
-from ..sweep import Point, SweepRow, grid, reshape, sweep
-from ..sweep_plots import AS_RECORDED, plot_capacity
+from ..plan.capacity import Capacity, Slo, capacity
+from ..plan.record import Record
+from ..plan.sweep import Point, SweepRow, grid, reshape, sweep
+from .common import EXIT_OK, Command, Interrupts, check_outputs, interrupts, print_report
 from .grid import Bar, add_grid, read_grid
 from .record import add_record, make_record
 

@@ -8,7 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .._cli import (
+from ..errors import OutputError
+from ..experiment import Experiment
+from ..formats import FORMATS
+from ..vllm.settings import assumption
+from .common import (
     EXIT_OK,
     Command,
     add_reading,
@@ -21,10 +25,6 @@ from .._cli import (
     reading_inputs,
     with_semantics,
 )
-from ..errors import OutputError
-from ..experiment import Experiment
-from ..formats import FORMATS
-from ..server_settings import assumption
 
 _ENDINGS = (".json", ".json.gz")
 _NOTES = ("run", "arrivals", "workload", "warmup", "failed", "unsent", "prefixes", "header")

@@ -6,9 +6,10 @@ import argparse
 
 import numpy as np
 
-from .._cli import EXIT_OK, Command, print_report
-from .._text import table
-from ..experiment import Experiment, experiment_names, load_experiment
+from .._io.text import table
+from ..experiment import Experiment
+from ..formats import experiment_names, load_experiment
+from .common import EXIT_OK, Command, print_report
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from .._cli import EXIT_OK, Command, check_outputs, print_report
-from .._jsonio import write_bytes
+from .._io.files import write_bytes
 from ..errors import InputError, nearest
-from ..export import FORMATS
+from ..plan.export import FORMATS
+from .common import EXIT_OK, Command, check_outputs, print_report
 from .record import add_record, make_record
 
 

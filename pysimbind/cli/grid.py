@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .._cli import Interrupts
 from ..errors import InputError
+from .common import Interrupts
 
 _BAR = 20
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from .._cli import add_reading, read_settings, reading_options, with_semantics
 from ..config import SEMANTICS
 from ..errors import ParameterError
 from ..parameters import OVERHEADS, Parameters
-from ..record import Record, load_record
+from ..plan.record import Record, load_record
+from .common import add_reading, read_settings, reading_options, with_semantics
 from .scenario import add_model, read_parameters
 
 

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from .._jsonio import write_bytes, write_json
+from .._io.files import write_bytes, write_json
 from ..errors import OutputError
 from ..results import SimResult, Status
 from .scenario import Scenario

@@ -6,15 +6,7 @@ import argparse
 import dataclasses
 from dataclasses import dataclass
 
-from .._cli import (
-    add_experiment,
-    add_reading,
-    add_settings,
-    read_experiment,
-    read_settings,
-    with_semantics,
-)
-from .._jsonio import read_json
+from .._io.files import read_json
 from ..config import FIELDS, ServerConfig
 from ..errors import InputError, ParameterError
 from ..experiment import Experiment
@@ -22,6 +14,14 @@ from ..fit import FitResult
 from ..fit.saved import SCHEMA as FIT_SCHEMA
 from ..models import MODELS, QUADRATIC15
 from ..parameters import Parameters
+from .common import (
+    add_experiment,
+    add_reading,
+    add_settings,
+    read_experiment,
+    read_settings,
+    with_semantics,
+)
 from .workload import add_workload, read_workload, with_workload
 
 

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from .. import plots
-from .._cli import (
-    EXIT_FAILED,
-    EXIT_OK,
-    Command,
-    check_outputs,
-    print_report,
-    reading_inputs,
-)
-from ..chrome_trace import save_chrome_trace
-from ..experiment import experiment_names
+from ..draw import plots
+from ..draw.chrome_trace import save_chrome_trace
+from ..formats import experiment_names
 from ..results import Outcome, SimResult
 from ..simulator import Simulator
+from .common import EXIT_FAILED, EXIT_OK, Command, check_outputs, print_report, reading_inputs
 from .requests import check_ending, save_requests
 from .scenario import Scenario, add_scenario, make_scenario
 from .summary import summary

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from .._text import table
+from .._io.text import table
 from ..experiment import Experiment
 from ..results import Outcome, SimResult, Status
 from .scenario import Scenario

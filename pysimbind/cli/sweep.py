@@ -6,12 +6,12 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from .. import plots
-from .._cli import EXIT_FAILED, EXIT_OK, Command, check_outputs, interrupts, print_report
-from .._text import table
-from ..record import Record
-from ..sweep import BROKEN, SweepRow, check_table, grid, reshape, save_rows, sweep
-from ..sweep_plots import plot_sweep
+from .._io.text import table
+from ..draw import plots
+from ..draw.sweeps import plot_sweep
+from ..plan.record import Record
+from ..plan.sweep import BROKEN, SweepRow, check_table, grid, reshape, save_rows, sweep
+from .common import EXIT_FAILED, EXIT_OK, Command, check_outputs, interrupts, print_report
 from .grid import Bar, add_grid, read_grid
 from .record import add_record, make_record
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from .._cli import (
+from .._io.files import write_json
+from ..fit import FitResult
+from ..fit.validate import validate
+from ..replicas import REPLICAS
+from .common import (
     EXIT_OK,
     Command,
     add_reading,
@@ -17,10 +21,6 @@ from .._cli import (
     reading_inputs,
     with_semantics,
 )
-from .._jsonio import write_json
-from ..fit import FitResult
-from ..replicas import REPLICAS
-from ..validate import validate
 
 EXIT_DRIFT = 3
 

@@ -1,11 +1,10 @@
-"""``python -m pysimbind.collect``."""
+"""``python -m pysimbind.collect``: the command ``collect``. Nothing below ``cli`` imports it."""
 
 from __future__ import annotations
 
+import runpy
 import sys
 
-from .._cli import leave
-from .cli import main
-
 if __name__ == "__main__":
-    sys.exit(leave(main()))
+    sys.argv[1:1] = ["collect"]
+    runpy.run_module("pysimbind", run_name="__main__", alter_sys=True)

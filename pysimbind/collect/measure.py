@@ -15,22 +15,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import CollectError, InputError
-from ..experiment import Experiment, load_experiment
-from ..formats import ReadOptions
-from ..server_settings import Known
+from ..experiment import Experiment
+from ..formats import ReadOptions, load_experiment
+from ..vllm.settings import Known
 from .observed import growth, observe, read_version
 from .plan import Run
 from .process import Process
 from .server import Server, get, running, started
-from .store import (
-    BENCH_LOG,
-    EXPERIMENT,
-    METRICS_AFTER,
-    METRICS_BEFORE,
-    RAW,
-    SERVER_LOG,
-    Store,
-)
+from .store import BENCH_LOG, EXPERIMENT, METRICS_AFTER, METRICS_BEFORE, RAW, SERVER_LOG, Store
 
 _POLL_S = 0.2
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")

@@ -1,7 +1,7 @@
 """What a server tells of itself: settings and counters, from its log and from ``/metrics``.
 
 The metrics are those of vLLM 0.9 to 0.32 (``v1/metrics/loggers.py``); for the log see
-``server_settings.from_log``.
+``pysimbind.vllm.settings.from_log``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigError
-from ..server_settings import Known, from_log
+from ..vllm.settings import Known, from_log
 from .store import SERVER_LOG
 
 COUNTERS = ("num_preemptions", "prefix_cache_queries", "prefix_cache_hits")

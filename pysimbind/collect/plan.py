@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._jsonio import decode_text, parse_json, read_bytes
-from .._yaml import parse_yaml
+from .._io.files import decode_text, parse_json, read_bytes
+from .._io.yaml_text import parse_yaml
 from ..config import FIELDS, ServerConfig
 from ..errors import ConfigError, InputError, nearest
 from .flags import EXTRA, normalised, suggest, words

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .._text import table
-from ..experiment import load_experiment
+from .._io.text import table
+from ..formats import load_experiment
 from .plan import Run
 from .store import EXPERIMENT, Store
 

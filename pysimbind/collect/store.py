@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .._jsonio import read_json, write_json
+from .._io.files import read_json, write_json
 from ..errors import ConfigError, OutputError
 from .plan import Run
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._jsonio import check_writable, read_json, write_json
+from .._io.files import check_writable, read_json, write_json
 from ..errors import FitError
 from ..objective import Objective
 

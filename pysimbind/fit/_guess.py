@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._together import mean_count
+from ..checks.together import mean_count
 from ..experiment import Experiment
 from ..models import StepModel
 from ._search import FloatArray

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .._jsonio import read_json
+from .._io.files import read_json
 from ..errors import FitError, ParameterError, nearest
 from ..experiment import Experiment
 from ..models import StepModel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from .._text import table
+from .._io.text import table
 from ..accuracy import format_table
 from ..checks import Finding
 from .compare import ORIGINAL, Comparison

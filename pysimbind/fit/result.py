@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._jsonio import check_writable, read_json, write_json
+from .._io.files import check_writable, read_json, write_json
 from ..accuracy import Row
 from ..checks import CheckReport
 from ..config import ServerConfig

@@ -9,8 +9,9 @@ from typing import Any
 
 from ..config import ServerConfig, split_pool
 from ..errors import ExperimentError, nearest
-from ..server_settings import SETTINGS, Known, from_log, from_vllm_args, resolve
+from ..vllm.settings import SETTINGS, Known, from_log, from_vllm_args, resolve
 from ..workload import Workload
+from ._asked import Asked
 from ._fields import located
 from ._source import Source
 
@@ -43,7 +44,7 @@ class ReadOptions:
     server_log: str | os.PathLike[str] | None = None
     server_args: str | None = None
     arrivals: str | None = None
-    workload: str | os.PathLike[str] | Workload | None = None
+    workload: str | os.PathLike[str] | Workload | Asked | None = None
     columns: str | Mapping[str, str] | None = None
     run: int | None = None
     drop_warmup: bool = False
@@ -69,6 +70,14 @@ class ReadOptions:
         for name in self.given():
             if name in names:
                 raise ExperimentError(f"{where}: {name} was given, but {why}")
+
+    def asked(self, where: str) -> Asked:
+        """Return the option ``workload``, which ``read_experiment`` has read; it must be there."""
+        if not isinstance(self.workload, Asked):
+            raise ExperimentError(
+                f"{where}: does not tell the token counts of its requests: give workload=FILE"
+            )
+        return self.workload
 
     def server(self, where: str, told: Iterable[Known]) -> tuple[ServerConfig, dict[str, Any]]:
         """Merge what the measurement file ``told`` of its server with what the options tell.

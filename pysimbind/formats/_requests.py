@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..errors import ExperimentError
 from ..experiment import Experiment
-from ..server_settings import Known
+from ..vllm.settings import Known
 from ..workload import Workload
 from ._fields import located
 from ._options import ReadOptions

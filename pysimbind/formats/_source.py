@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .._jsonio import decode_text, parse_json, parse_json_at, read_bytes
+from .._io.files import decode_text, parse_json, parse_json_at, read_bytes
 from ..errors import ExperimentError
 
 _ENDINGS = (".json", ".jsonl", ".csv", ".parquet", ".yaml", ".yml", ".txt", ".log")

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..experiment import Experiment
-from ._arrivals import generate
+from ._asked import Asked
 from ._columns import Columns
 from ._options import ReadOptions
 from ._requests import CACHED, INTENDED, Requests, experiment_of
 from ._source import Source
+from ._start_times import generate
 from ._table import Table
-from ._workload import Asked, asked
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -54,7 +54,7 @@ def experiment_of_table(
 
 def _lengths(columns: Columns, options: ReadOptions, table: Table) -> Asked:
     if options.workload is not None:
-        given = asked(options, table.where)
+        given = options.asked(table.where)
         given.require(len(table), table.where)
         return given
     for role in ("input", "output"):

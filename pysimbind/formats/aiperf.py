@@ -19,14 +19,7 @@ import numpy.typing as npt
 from ..experiment import Experiment
 from ._fields import Fields
 from ._options import ReadOptions
-from ._requests import (
-    CACHED,
-    CLIENT_INPUT,
-    INTENDED,
-    SERVER_INPUT,
-    Requests,
-    experiment_of,
-)
+from ._requests import CACHED, CLIENT_INPUT, INTENDED, SERVER_INPUT, Requests, experiment_of
 from ._source import Source
 
 FloatArray = npt.NDArray[np.float64]

@@ -20,11 +20,11 @@ import numpy.typing as npt
 
 from ..errors import ExperimentError
 from ..experiment import Experiment
-from ._arrivals import GRAMMAR, generate
+from ._asked import Asked
 from ._fields import located
 from ._options import ReadOptions, pick_run
 from ._source import Source
-from ._workload import Asked, asked
+from ._start_times import GRAMMAR, generate
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -45,7 +45,7 @@ def read(source: Source, options: ReadOptions) -> Experiment:
     described = [f"{values.size} requests" for values in lists["ttfts"]]
     run = pick_run(options, source.where, described)
     ttft = lists["ttfts"][run]
-    given = asked(options, source.where)
+    given = options.asked(source.where)
     given.require(ttft.size, source.where)
     arrival_s, note = _arrivals(options, source.where, given)
     config, server = options.server(source.where, [])

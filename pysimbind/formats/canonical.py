@@ -27,23 +27,18 @@ Any other key is an error. Options that tell of the server win over ``config``.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..config import ServerConfig
-from ..experiment import Experiment, Trials
+from ..experiment import SCHEMA, VERSION, Experiment, Trials
 from ..parameters import NAMES, Parameters, Space
-from ..server_settings import Known
-from ..workload import Ragged, Workload
+from ..vllm.settings import Known
+from ..workload import Workload
 from ._fields import Fields, located
 from ._options import ReadOptions
 from ._source import Source
-
-SCHEMA = "pysimbind-experiment"
-VERSION = 1
 
 _OWN = "the experiment"  # cited for settings that its provenance says nothing of
 _TOP = (
@@ -112,36 +107,6 @@ def read_workload(obj: object, where: str) -> Workload:
     """Make the workload of parsed JSON with the keys of ``workload`` above."""
     with located(where):
         return _workload(Fields(obj, where, known=_WORKLOAD))
-
-
-def to_json(experiment: Experiment) -> dict[str, Any]:
-    """Return the experiment as JSON values; ``from_json`` makes an equal one of them."""
-    obj: dict[str, Any] = {
-        "schema": SCHEMA,
-        "version": VERSION,
-        "name": experiment.name,
-        "config": experiment.config.as_dict(),
-        "workload": _workload_json(experiment.workload),
-        "measured": {"ttft_s": _nullable(experiment.ttft), "e2e_s": _nullable(experiment.e2e)},
-        "sources": {
-            "input_tokens": _shortest(experiment.input_source),
-            "output_tokens": _shortest(experiment.output_source),
-        },
-    }
-    if experiment.baseline is not None:
-        obj["baseline"] = experiment.baseline.as_dict()
-    if experiment.bounds:
-        obj["bounds"] = {name: space.as_dict() for name, space in experiment.bounds.items()}
-    if experiment.trials is not None:
-        obj["trials"] = {
-            "note": experiment.trials.note,
-            "parameters": list(NAMES),
-            "x": experiment.trials.x.tolist(),
-            "loss": experiment.trials.loss.tolist(),
-        }
-    if experiment.provenance:
-        obj["provenance"] = dict(experiment.provenance)
-    return obj
 
 
 def _experiment(top: Fields) -> Experiment:
@@ -215,35 +180,3 @@ def _trials(top: Fields) -> Trials:
         if row.size != len(NAMES):
             raise fields.error(f"x[{i}]", f"has {row.size} values for {len(NAMES)} parameters")
     return Trials(np.array(rows).reshape(loss.size, len(NAMES)), loss, fields.text("note", ""))
-
-
-def _workload_json(workload: Workload) -> dict[str, Any]:
-    obj: dict[str, Any] = {
-        "arrival_s": workload.arrival_s.tolist(),
-        "input_tokens": workload.input_tokens.tolist(),
-        "output_tokens": workload.output_tokens.tolist(),
-    }
-    if workload.prompt_ids is not None:
-        obj["prompt_token_ids"] = lists(workload.prompt_ids)
-    if workload.output_ids is not None:
-        obj["output_token_ids"] = lists(workload.output_ids)
-    if workload.max_concurrency is not None:
-        obj["max_concurrency"] = workload.max_concurrency
-    if not workload.strict:
-        obj["strict"] = False
-    return obj
-
-
-def lists(ragged: Ragged) -> list[list[int]]:
-    """Return the token ids of each request as a list."""
-    flat, offsets = ragged
-    return [flat[a:b].tolist() for a, b in itertools.pairwise(offsets)]
-
-
-def _nullable(values: npt.NDArray[np.float64]) -> list[float | None]:
-    return [None if np.isnan(value) else value for value in values.tolist()]
-
-
-def _shortest(sources: tuple[str, ...] | str) -> str | list[str]:
-    distinct = set(sources)
-    return distinct.pop() if len(distinct) == 1 else list(sources)

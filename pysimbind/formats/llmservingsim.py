@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..experiment import Experiment
-from ..server_settings import Known, from_mapping
+from ..vllm.settings import Known, from_mapping
 from ._fields import Fields
 from ._options import ReadOptions
 from ._requests import Requests, aligned, experiment_of

@@ -19,20 +19,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._yaml import parse_yaml
+from .._io.yaml_text import parse_yaml
 from ..errors import ExperimentError
 from ..experiment import Experiment
-from ..server_settings import Known, from_mapping
+from ..vllm.settings import Known, from_mapping
 from ._fields import Fields
 from ._options import ReadOptions
-from ._requests import (
-    CLIENT_INPUT,
-    INTENDED,
-    SERVER_INPUT,
-    Requests,
-    aligned,
-    experiment_of,
-)
+from ._requests import CLIENT_INPUT, INTENDED, SERVER_INPUT, Requests, aligned, experiment_of
 from ._source import Source
 from ._table import Table
 

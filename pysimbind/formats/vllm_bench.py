@@ -25,11 +25,11 @@ import numpy.typing as npt
 
 from ..errors import ExperimentError
 from ..experiment import Experiment
-from ._arrivals import GRAMMAR, generate
 from ._fields import Fields
 from ._options import ReadOptions, pick_run
 from ._requests import Requests, experiment_of
 from ._source import Source
+from ._start_times import GRAMMAR, generate
 
 _SUMMARY = ("completed", "total_input_tokens", "request_throughput")
 _PROVENANCE = (

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from ._advice import (
-    Advice,
-    Candidate,
-    advise,
-    format_advice,
-    make_candidates,
-)
+from ._advice import Advice, Candidate, advise, format_advice, make_candidates
 from ._bootstrap import Bootstrap, block_bootstrap
 from ._directions import Direction
 from ._identifiability import Identifiability, identify

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .._text import table
+from .._io.text import table
 from ..config import ServerConfig
 from ..errors import FitError, ParameterError
 from ..objective import Objective

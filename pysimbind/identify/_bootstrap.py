@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # its modules load at their first use
 
-from .._text import table
+from .._io.text import table
 from ..errors import FitError, ParameterError
 from ..models import StepModel
 from ..objective import Objective

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._text import table
+from .._io.text import table
 from ..models import StepModel
 from ..objective import Objective
 from ._directions import Describe, Direction, Why, without

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # its modules load at their first use
 
-from .._text import table
+from .._io.text import table
 from ..errors import FitError, ParameterError
 from ..objective import Objective
 from ._identifiability import standard_errors

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._checks import integer
+from .._arguments import integer
 from ..workload import FloatArray, IntArray, Workload
 from .arrivals import Arrivals, as_arrivals
 from .lengths import Lengths, as_lengths

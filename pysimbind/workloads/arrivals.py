@@ -1,6 +1,6 @@
 """When requests come: arrival processes.
 
-``pysimbind.arrivals`` has the generators of the benchmark client as functions; here they stand
+``pysimbind.vllm.arrivals`` has the generators of the benchmark client as functions; here they stand
 beside all others. The first request comes at 0, save in ``VllmBench``.
 """
 
@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .._checks import integer, non_negative, positive
-from .._jsonio import read_json
-from ..arrivals import arrival_deltas_us, rescaled_arrivals, sequential_arrivals
+from .._arguments import integer, non_negative, positive
+from .._io.files import read_json
 from ..errors import WorkloadError
+from ..vllm.arrivals import arrival_deltas_us, rescaled_arrivals, sequential_arrivals
 from ..workload import FloatArray
 from ._spec import parse_kind
 

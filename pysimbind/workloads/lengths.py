@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import integer, positive
-from .._jsonio import read_json
+from .._arguments import integer, positive
+from .._io.files import read_json
 from ..errors import WorkloadError
 from ..workload import FloatArray, IntArray
 from ._spec import parse_kind

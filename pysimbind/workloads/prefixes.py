@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .._checks import integer, non_negative
+from .._arguments import integer, non_negative
 from ..errors import WorkloadError
 from ..workload import FloatArray, IntArray
 from ._spec import parse_values

@@ -18,8 +18,8 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from .._checks import integer
-from .._jsonio import read_json
+from .._arguments import integer
+from .._io.files import read_json
 from ..errors import WorkloadError
 from ..workload import Workload
 from ._generate import seed_streams

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import integer
-from .._jsonio import read_json
+from .._arguments import integer
+from .._io.files import read_json
 from ..errors import WorkloadError
 from ..workload import FloatArray, Workload
 from ._generate import seed_streams

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from .._checks import integer
+from .._arguments import integer
 from ..errors import MissingExtraError, WorkloadError
 
 Tokenizer = Callable[[str], Sequence[int]]

@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._jsonio import write_bytes, write_json
-from ._parallel import Progress, in_threads
-from .arrivals import sequential_arrivals
-from .config import ServerConfig
-from .errors import InputError, OutputError, WorkloadError
-from .parameters import Parameters
-from .results import Outcome, SimResult, Status
-from .simulator import Simulator
-from .workload import Workload
+from .._io.files import write_bytes, write_json
+from ..config import ServerConfig
+from ..errors import InputError, OutputError, WorkloadError
+from ..parameters import Parameters
+from ..results import Outcome, SimResult, Status
+from ..simulator import Simulator
+from ..vllm.arrivals import sequential_arrivals
+from ..workload import Workload
+from .parallel import Progress, in_threads
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import InputError
-from .experiment import Experiment, experiment_names, load_experiment
-from .fit import FitResult
-from .fit.saved import SCHEMA as FIT_SCHEMA
-from .formats import Source
-from .parameters import Parameters
+from ..errors import InputError
+from ..experiment import Experiment
+from ..fit import FitResult
+from ..fit.saved import SCHEMA as FIT_SCHEMA
+from ..formats import Source, experiment_names, load_experiment
+from ..parameters import Parameters
 
 
 @dataclass(frozen=True)

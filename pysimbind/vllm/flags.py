@@ -9,19 +9,35 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from .config import FIELDS, FLAGS
-from .errors import ConfigError
+from ..errors import ConfigError
 
-_NOT_FLAGS = ("semantics", "horizon_s")
+SWITCHES: tuple[str, ...] = (
+    "enable_prefix_caching",
+    "enable_chunked_prefill",
+    "scheduler_reserve_full_isl",
+    "async_scheduling",
+)
+"""Settings that are on or off, by their names in ``ServerConfig``."""
+
+VALUES: tuple[str, ...] = (
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "block_size",
+    "num_gpu_blocks",
+    "max_model_len",
+    "long_prefill_token_threshold",
+    "watermark",
+)
+"""Settings that have a value, by their names in ``ServerConfig``."""
+
 _RENAMED = {"num_gpu_blocks": "num-gpu-blocks-override"}
 # flag without its leading dashes -> (field, value of an on/off flag or None where one must follow)
 _TABLE: dict[str, tuple[str, bool | None]] = {}
-for _field in FIELDS:
-    if _field not in _NOT_FLAGS:
-        _flag = _RENAMED.get(_field, _field.replace("_", "-"))
-        _TABLE[_flag] = (_field, True if _field in FLAGS else None)
-        if _field in FLAGS:
-            _TABLE[f"no-{_flag}"] = (_field, False)
+for _field in VALUES:
+    _TABLE[_RENAMED.get(_field, _field.replace("_", "-"))] = (_field, None)
+for _field in SWITCHES:
+    _TABLE[_field.replace("_", "-")] = (_field, True)
+    _TABLE["no-" + _field.replace("_", "-")] = (_field, False)
 
 # Limits beside another one: what counts for the scheduler is the smaller of the two.
 LIMITS = {

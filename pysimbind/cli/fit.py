@@ -11,18 +11,31 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .._cli import (
+from .._io.files import read_json
+from ..errors import FitError, ParameterError
+from ..experiment import Experiment
+from ..fit._fit import fit
+from ..fit._methods import METHODS
+from ..fit._search import FitProgress
+from ..fit._stages import Attendant
+from ..fit.bounds import KINDS as BOUNDS
+from ..fit.bounds import Fixed
+from ..fit.holdout import KINDS as HOLDOUTS
+from ..fit.result import FitResult
+from ..fit.saved import SCHEMA
+from ..formats import experiment_names
+from ..losses import LOSSES
+from ..models import MODELS
+from .common import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_OK,
     Command,
     Interrupts,
-    Parser,
     add_reading,
     add_semantics,
     add_settings,
     check_outputs,
-    guarded,
     interrupts,
     print_report,
     read_experiment,
@@ -30,34 +43,9 @@ from .._cli import (
     reading_inputs,
     with_semantics,
 )
-from .._jsonio import read_json
-from ..errors import FitError, ParameterError
-from ..experiment import Experiment, experiment_names
-from ..losses import LOSSES
-from ..models import MODELS
-from ._fit import fit
-from ._methods import METHODS
-from ._search import FitProgress
-from ._stages import Attendant
-from .bounds import KINDS as BOUNDS
-from .bounds import Fixed
-from .holdout import KINDS as HOLDOUTS
 from .progress import ProgressLine
-from .result import FitResult
-from .saved import SCHEMA
 
 DEFAULT_EXPERIMENT = "exp1_30rr"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code, having printed at most one line about an error."""
-
-    def work() -> int:
-        parser = Parser(prog="python -m pysimbind.fit", allow_abbrev=False)
-        COMMAND.configure(parser)
-        return COMMAND.run(parser.parse_args(argv))
-
-    return guarded(work)
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import os
 import re
 import signal
@@ -19,10 +20,9 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn
 
-from . import _vllm_args
-from ._jsonio import check_writable
-from .config import FIELDS, FLAGS, POOL, SEMANTICS
-from .errors import (
+from .._io.files import check_writable
+from ..config import FIELDS, FLAGS, POOL, SEMANTICS
+from ..errors import (
     ConfigError,
     InputError,
     MissingExtraError,
@@ -30,8 +30,9 @@ from .errors import (
     PysimbindError,
     nearest,
 )
-from .experiment import Experiment, load_experiment
-from .formats import ARRIVALS
+from ..experiment import Experiment
+from ..formats import ARRIVALS, load_experiment
+from ..vllm import flags
 
 _SETTABLE = (*(name for name in FIELDS if name != "semantics"), POOL)  # that has its own option
 _VLLM_NAMES = {"num_gpu_blocks_override": "num_gpu_blocks"}
@@ -46,6 +47,14 @@ _READING = (
 )
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def program() -> str:
+    """Return how this process was called, for usage lines and errors."""
+    for dash_m, module in itertools.pairwise(sys.orig_argv):
+        if dash_m == "-m" and module.partition(".")[0] == "pysimbind":
+            return f"python -m {module}"
+    return "pysimbind"
 
 
 class Parser(argparse.ArgumentParser):
@@ -107,6 +116,7 @@ class Interrupts:
         self._told = self._at_once = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Mark the signal; raise at once where that was asked for."""
         self.pending = True
         if self._at_once:
             self._at_once = False  # one is enough
@@ -279,7 +289,7 @@ def read_settings(assignments: Sequence[str]) -> dict[str, Any]:
 
 def _value(name: str, text: str) -> Any:
     if name == POOL:
-        return _vllm_args.human_int(name, text)
+        return flags.human_int(name, text)
     if text.lower() == "none":
         return None
     if name == "horizon_s":
@@ -292,7 +302,7 @@ def _value(name: str, text: str) -> Any:
             raise ConfigError("expected true or false")
         return text.lower() == "true"
     flag = "num-gpu-blocks-override" if name == "num_gpu_blocks" else name.replace("_", "-")
-    return _vllm_args.parse([f"--{flag}={text}"])[name]
+    return flags.parse([f"--{flag}={text}"])[name]
 
 
 def with_semantics(experiment: Experiment, semantics: str | None) -> Experiment:

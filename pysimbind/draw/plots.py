@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ._jsonio import write_bytes
-from ._timeline import Timeline, timeline
-from .errors import MissingExtraError, OutputError
-from .results import SimResult
+from .._io.files import write_bytes
+from ..errors import MissingExtraError, OutputError
+from ..results import SimResult
+from .timeline import Timeline, timeline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

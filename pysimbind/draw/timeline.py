@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InputError
-from .results import SimResult, Status
-from .trace import StepTrace
+from ..results import SimResult, Status, traced
+from ..trace import StepTrace
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -23,13 +22,6 @@ class Timeline:
     running: IntArray
     waiting: IntArray
     kv_blocks: IntArray
-
-
-def traced(result: SimResult) -> StepTrace:
-    """Return the trace of a run; raises ``InputError`` if it was made without one."""
-    if result.trace is None:
-        raise InputError("this run has no trace: simulate with Simulator.run(params, trace=True)")
-    return result.trace
 
 
 def timeline(result: SimResult) -> Timeline:

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import _vllm_args
-from .config import FIELDS, FLAGS, POOL, ServerConfig
-from .errors import ConfigError
+from ..config import FIELDS, FLAGS, POOL, ServerConfig
+from ..errors import ConfigError
+from . import flags
 
 SETTINGS: tuple[str, ...] = tuple(n for n in FIELDS if n not in ("semantics", "horizon_s"))
 """The settings that a server has; the others say how to simulate it."""
@@ -78,7 +78,7 @@ def from_vllm_args(args: str, where: str) -> Known:
     Raises ``ConfigError`` for a bad value or a misspelt flag; flags that are not modelled are
     skipped.
     """
-    return Known(where, _vllm_args.parse(args))
+    return Known(where, flags.parse(args))
 
 
 def from_mapping(mapping: Mapping[str, Any], where: str) -> Known:
@@ -121,7 +121,7 @@ def from_log(text: str, where: str) -> Known:
         settings["async_scheduling"] = state == "enabled"
     if _ON_CPU.search(text):
         settings["async_scheduling"] = False
-    settings = _vllm_args.narrowed(settings)
+    settings = flags.narrowed(settings)
     tokens = _one(where, "KV cache size", [t.replace(",", "") for t in _KV_TOKENS.findall(text)])
     blocks = _one(where, "num_gpu_blocks", [a or b for a, b in _KV_BLOCKS.findall(text)])
     if blocks is not None:
@@ -227,7 +227,7 @@ def _named(pairs: Iterable[tuple[str, str]], where: str) -> dict[str, Any]:
     for name, text in pairs:
         known = _ALIASES.get(name, name)
         to_choose = text in ("None", "-1")  # -1: vLLM is to find one that fits
-        if known in (*SETTINGS, *_vllm_args.LIMITS) and not to_choose:
+        if known in (*SETTINGS, *flags.LIMITS) and not to_choose:
             settings[known] = _value(known, text, where)
     return settings
 

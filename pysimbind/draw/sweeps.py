@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .capacity import Capacity, Slo
+from ..plan.capacity import Capacity, Slo
+from ..plan.sweep import BROKEN, SweepRow
 from .plots import figure_class
-from .sweep import BROKEN, SweepRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

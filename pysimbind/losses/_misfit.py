@@ -7,33 +7,19 @@ loss, robust or not, and its gradient is 2 Jᵀr.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .errors import FitError
-
-if TYPE_CHECKING:
-    from .losses import Loss, Term
+from ..errors import FitError
+from ._terms import STATISTICS, Measured, Term
 
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.intp]
 Latencies = Mapping[str, FloatArray]
-
-
-class Measured(NamedTuple):
-    """What a loss compares with, per request [R]: arrivals, TTFTs and E2Es in seconds, NaN: failed.
-
-    ``output_tokens`` are needed for TPOT only.
-    """
-
-    arrival_s: FloatArray
-    ttft: FloatArray
-    e2e: FloatArray
-    output_tokens: npt.NDArray[np.int64] | None = None
 
 
 _Function = Callable[[FloatArray, FloatArray], FloatArray]
@@ -147,19 +133,29 @@ def _between(quantile: float, count: int) -> tuple[int, int, float]:
 
 
 class Misfit:
-    """A loss against what was measured.
+    """A loss against what was measured; its keywords are the fields of ``Loss``.
 
     Where a candidate never finishes some request, or a square overflows, the value and all
     residuals are infinite, and derivatives NaN. Raises ``FitError`` where nothing was measured of
     some term.
     """
 
-    def __init__(self, loss: Loss, measured: Measured) -> None:
+    def __init__(
+        self,
+        terms: Sequence[Term],
+        measured: Measured,
+        *,
+        errors: str,
+        rho: str,
+        scale: float | None,
+        warmup: int,
+        unpaired: bool,
+    ) -> None:
         self._arrival_s = measured.arrival_s
-        self._unpaired = loss.unpaired
-        self._error, self._rho = ERRORS[loss.errors], RHOS[loss.rho]
-        self._scale = 1.0 if loss.scale is None else loss.scale  # squared errors don't look at it
-        self._parts = _parts(loss, measured)
+        self._unpaired = unpaired
+        self._error, self._rho = ERRORS[errors], RHOS[rho]
+        self._scale = 1.0 if scale is None else scale  # squared errors don't look at it
+        self._parts = _parts(terms, measured, warmup, zero_counts=errors == "absolute")
 
     @property
     def requests(self) -> IndexArray:
@@ -237,23 +233,23 @@ def _root(part: _Part) -> float:
     return float(np.sqrt(part.share / part.measured.size))
 
 
-def _parts(loss: Loss, measured: Measured) -> list[_Part]:
-    from .losses import STATISTICS  # here: losses needs this module
-
-    total = sum(term.weight for term in loss.terms)
+def _parts(
+    terms: Sequence[Term], measured: Measured, warmup: int, zero_counts: bool
+) -> list[_Part]:
+    total = sum(term.weight for term in terms)
     warm = np.ones(len(measured.arrival_s), dtype=bool)
-    warm[np.argsort(measured.arrival_s, kind="stable")[: loss.warmup]] = False
+    warm[np.argsort(measured.arrival_s, kind="stable")[:warmup]] = False
     parts = []
-    for term in loss.terms:
+    for term in terms:
         part = _Part(term, STATISTICS.get(term.statistic), term.weight / total)
         values, divisor = _target(term, measured)
         known = ~np.isnan(values) & warm
-        if loss.errors != "absolute":
+        if not zero_counts:
             known &= values > 0
         part.requests = np.flatnonzero(known)
         if not part.requests.size:
-            above = "" if loss.errors == "absolute" else " above 0"
-            after = f" after a warm-up of {loss.warmup}" if loss.warmup else ""
+            above = "" if zero_counts else " above 0"
+            after = f" after a warm-up of {warmup}" if warmup else ""
             raise FitError(
                 f"no measured {term.target}{above}{after}: nothing to fit to; leave "
                 f"{term.target} out of the loss"

@@ -1,9 +1,4 @@
-"""Losses: how far simulated latencies are from measured ones, one number a candidate.
-
-A loss is composed: latencies to compare, per request or as a mean or quantile, each with a weight;
-what an error is; how large errors count; how many requests to leave out as warm-up. ``Loss.parse``
-reads the same from a text, ``LOSSES`` holds those with a name.
-"""
+"""``Loss``: composed, by name, or read from a text."""
 
 from __future__ import annotations
 
@@ -12,43 +7,18 @@ import operator
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ._misfit import ERRORS, RHOS, Measured, Misfit
-from .errors import FitError, nearest
-
-__all__ = ["LOSSES", "STATISTICS", "TARGETS", "Loss", "Measured", "Term", "find_loss"]
+from ..errors import FitError, nearest
+from ._misfit import ERRORS, RHOS, Misfit
+from ._terms import STATISTICS, TARGETS, Measured, Term
 
 FloatArray = npt.NDArray[np.float64]
 
-TARGETS: tuple[str, ...] = ("ttft", "e2e", "tpot")
-"""What can be compared: time to first token, end-to-end latency, time per output token after it."""
-
-STATISTICS: Mapping[str, float | None] = MappingProxyType(
-    {"mean": None, "p50": 0.50, "p90": 0.90, "p99": 0.99}
-)
-"""What can be compared over all requests, instead of request by request; quantiles by value."""
-
 _UNITS = {"absolute": "s^2", "relative": "rel^2", "log": "log^2"}
-
-
-class Term(NamedTuple):
-    """A latency to compare, one of ``TARGETS``: per request, or one of ``STATISTICS``.
-
-    ``weight``: above 0. A loss divides by the sum of its weights.
-    """
-
-    target: str
-    statistic: str = ""
-    weight: float = 1.0
-
-    @property
-    def label(self) -> str:
-        """The term as ``Loss.parse`` reads it, without its weight."""
-        return f"{self.target}.{self.statistic}" if self.statistic else self.target
 
 
 @dataclass(frozen=True)
@@ -148,7 +118,15 @@ class Loss:
 
         Raises ``FitError`` where nothing was measured of some term.
         """
-        return Misfit(self, measured)
+        return Misfit(
+            self.terms,
+            measured,
+            errors=self.errors,
+            rho=self.rho,
+            scale=self.scale,
+            warmup=self.warmup,
+            unpaired=self.unpaired,
+        )
 
     def __call__(self, measured: Measured, ttft: FloatArray, e2e: FloatArray) -> FloatArray:
         """Return the losses [N] of N simulations; never NaN."""

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TextIO
 
-from ._search import FitProgress
+from ..fit._search import FitProgress
 
 _REWRITE_S = 0.1  # on a terminal: at most ten times a second
 _LINE_S = 5.0  # elsewhere: every tenth of the evaluations, and at least this often

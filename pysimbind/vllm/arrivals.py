@@ -14,8 +14,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ._checks import integer, positive
-from .errors import WorkloadError
+from .._arguments import integer, positive
+from ..errors import WorkloadError
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from .errors import InputError, MissingExtraError
+from ..errors import InputError, MissingExtraError
 
 
 def parse_yaml(text: str, where: str, error: type[InputError], need: str) -> Any:

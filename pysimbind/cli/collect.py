@@ -18,34 +18,21 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from .._cli import (
+from ..collect.measure import Tools, measure
+from ..collect.plan import Run, read_plan
+from ..collect.report import DONE, MISSING, SKIPPED, report
+from ..collect.server import checked_base_url
+from ..collect.store import Store
+from ..errors import CollectError, InputError, nearest
+from .common import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_OK,
     Command,
     Interrupts,
-    Parser,
-    guarded,
     interrupts,
     print_report,
 )
-from ..errors import CollectError, InputError, nearest
-from .measure import Tools, measure
-from .plan import Run, read_plan
-from .report import DONE, MISSING, SKIPPED, report
-from .server import checked_base_url
-from .store import Store
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code, having printed at most one line about an error."""
-
-    def work() -> int:
-        parser = Parser(prog="python -m pysimbind.collect", allow_abbrev=False)
-        COMMAND.configure(parser)
-        return COMMAND.run(parser.parse_args(argv))
-
-    return guarded(work)
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:

@@ -7,14 +7,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ._parallel import Progress, in_threads
-from .config import ServerConfig
-from .errors import InputError, nearest
-from .parameters import Parameters
-from .results import Outcome, SimResult
-from .simulator import Simulator
+from ..config import ServerConfig
+from ..errors import InputError, nearest
+from ..parameters import Parameters
+from ..results import Outcome, SimResult
+from ..simulator import Simulator
+from ..workload import Workload
+from .parallel import Progress, in_threads
 from .sweep import BROKEN, at_rate, interval, latency_statistic
-from .workload import Workload
 
 _METRICS = ("ttft", "tpot", "e2e")
 _SLO = re.compile(r"\s*(mean|p\d+(?:\.\d+)?)\s+(\w+)\s*<=\s*([\d.eE+-]+)\s*(s|ms)?\s*")

@@ -7,14 +7,13 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ._jsonio import dump_json
-from ._timeline import traced
-from .errors import InputError
-from .parameters import COEFFICIENTS, Parameters
+from .._io.files import dump_json
+from ..errors import InputError
+from ..parameters import COEFFICIENTS, Parameters
+from ..results import Outcome, SimResult, traced
+from ..simulator import Simulator
+from ..workload import Workload
 from .record import Record
-from .results import Outcome, SimResult
-from .simulator import Simulator
-from .workload import Workload
 
 _OVERHEAD_FLAGS = {
     "schedule_time": "--schedule-time",

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .accuracy import PARTS, Row, format_table
-from .checks import CheckReport, check_experiment
-from .config import FIELDS, ServerConfig
-from .errors import FitError
-from .experiment import Experiment
-from .fit import FitResult
-from .fit.evaluate import POOLED, evaluate_runs
-from .fit.result import ROLES
-from .objective import Experiments, as_experiments
-from .replicas import REPLICAS
+from ..accuracy import PARTS, Row, format_table
+from ..checks import CheckReport, check_experiment
+from ..config import FIELDS, ServerConfig
+from ..errors import FitError
+from ..experiment import Experiment
+from ..objective import Experiments, as_experiments
+from ..replicas import REPLICAS
+from . import FitResult
+from .evaluate import POOLED, evaluate_runs
+from .result import ROLES
 
 _HELD_OUT = PARTS[1]
 _NOT_FITTED = ROLES[1]

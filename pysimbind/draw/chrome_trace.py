@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._jsonio import write_bytes
-from ._timeline import timeline, traced
-from .results import SimResult, Status
-from .trace import StepTrace
+from .._io.files import write_bytes
+from ..results import SimResult, Status, traced
+from ..trace import StepTrace
+from .timeline import timeline
 
 Event = dict[str, Any]
 

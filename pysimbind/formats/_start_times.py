@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrivals import rescaled_arrivals, sequential_arrivals
 from ..errors import ExperimentError, nearest
+from ..vllm.arrivals import rescaled_arrivals, sequential_arrivals
 from ._fields import located
 
 GENERATORS: dict[str, Callable[..., npt.NDArray[np.float64]]] = {
     "sequential": sequential_arrivals,
     "rescaled": rescaled_arrivals,
 }
-"""How clients draw their arrivals, see ``pysimbind.arrivals``."""
+"""How clients draw their arrivals, see ``pysimbind.vllm.arrivals``."""
 
 GRAMMAR = "seed=S,rate=R[,burstiness=B][,generator=sequential|rescaled]"
 _KEYS = ("seed", "rate", "burstiness", "generator")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, OutputError
+from ..errors import InputError, OutputError
 
 _DECODER = json.JSONDecoder()
 

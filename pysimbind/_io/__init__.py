@@ -1,0 +1,1 @@
+"""Reading and writing files and text: one-line errors in, whole files out."""
