@@ -27,7 +27,7 @@ from pysimbind import load_experiment
 from pysimbind.fit import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 CAVEAT = load_experiment("exp1_30rr").caveat
 QUICK = {"plot_fit.py": ["--max-evals", "500"], "plot_derivatives.py": ["--requests", "300"]}
 LIBRARIES = {"nevergrad_search.py": "nevergrad", "optuna_search.py": "optuna"}
@@ -329,6 +329,17 @@ def check_ci(arguments: list[str], folder: Path) -> None:
         assert f"({block.strip()})" in said
 
 
+def check_lint(arguments: list[str], folder: Path) -> None:
+    """The script must be executable; what it runs is checked in test_house.py."""
+    assert os.access(ROOT / ".ci" / "lint", os.X_OK)
+    assert arguments == []
+
+
+def check_hooks(arguments: list[str], folder: Path) -> None:
+    """There must be hooks to install."""
+    assert (ROOT / ".pre-commit-config.yaml").is_file()
+
+
 def check_shell(arguments: list[str], folder: Path) -> None:
     """A folder to go to, or the activation of an environment that the reader has just made."""
     assert all((ROOT / word).exists() or word.startswith(".venv") for word in arguments)
@@ -354,6 +365,8 @@ CHECKS = {
     "ruff": check_configured,
     "mypy": check_configured,
     ".ci/run": check_ci,
+    ".ci/lint": check_lint,
+    "pre-commit install": check_hooks,
     "export": check_export,
     "cd": check_shell,
     ".": check_shell,

@@ -19,7 +19,13 @@ import setuptools
 
 import build
 
-SHIPPED = ("build.py", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "CHANGELOG.md")
+LICENCES = ("LICENSE", "NOTICE")
+GUIDES = ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "SECURITY.md")
+SHIPPED = (
+    *("build.py", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md"),
+    *LICENCES,
+    *GUIDES,
+)
 LIBRARY = f"pysimbind/{build.LIBRARY.name}"
 NOT_SOURCE = shutil.ignore_patterns("__pycache__", "_libpysimbind.*")
 
@@ -90,6 +96,7 @@ def test_sdist_gives_one_wheel_for_every_python(checkout: Path, tmp_path: Path) 
     (source,) = (tmp_path / "sdist").iterdir()
     assert {path.name for path in source.rglob("*_test.go")}, "the Go tests are shipped"
     assert (source / "tests" / "test_build.py").is_file()
+    assert all((source / name).is_file() for name in SHIPPED)
 
     gone = source / "build" / f"lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
     (gone / "pysimbind").mkdir(parents=True)
@@ -105,6 +112,9 @@ def test_sdist_gives_one_wheel_for_every_python(checkout: Path, tmp_path: Path) 
     }
     (info,) = unpacked.glob("*.dist-info")
     assert "Root-Is-Purelib: false" in (info / "WHEEL").read_text("utf-8")
+    for name in LICENCES:
+        assert (info / "licenses" / name).read_bytes() == (checkout / name).read_bytes()
+    assert "License-Expression: Apache-2.0\n" in (info / "METADATA").read_text("utf-8")
     expected = package_files(checkout) | {LIBRARY}
     assert {name for name in packaged if not name.startswith(info.name)} == expected
     header = (checkout / "pysimbind" / "_cdef.h").read_text("utf-8")
