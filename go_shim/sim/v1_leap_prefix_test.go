@@ -37,7 +37,7 @@ func TestV1PrefixesThatMayBeEvicted(t *testing.T) {
 func evicts(v *v1) bool {
 	taken := int64(0)
 	for i, n := range v.input {
-		taken += ceilDiv(n+v.output[i], v.blockSize)
+		taken += v1Held(n, v.output[i], v.blockSize)
 	}
 	return taken > v.usable
 }
