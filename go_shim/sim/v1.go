@@ -176,5 +176,3 @@ func arrivalOrder(arrival []float64) []int32 {
 	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(arrival[a], arrival[b]) })
 	return order
 }
-
-func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }

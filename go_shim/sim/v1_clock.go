@@ -174,6 +174,19 @@ func stepsWithin(time, period, slope float64, most int64) int64 {
 	return most
 }
 
+// arriveV1 is arrive by the clock of vllm-v1.
+func (g *gradient) arriveV1(i int, a float64, c *v1Clock) {
+	if g == nil || g.renewal == nil {
+		return
+	}
+	back, t := c.compositionAfter(a)
+	late := 0.0
+	if period := c.periodOf(-1 - back); t > a && period > 0 {
+		late = min((t-a)/period, 1)
+	}
+	g.arrive(i, t, late, back)
+}
+
 // v1Overheads are a candidate's, in µs.
 type v1Overheads struct {
 	token float64 // vllm + schedule + update: from the end of a step to the token's delivery

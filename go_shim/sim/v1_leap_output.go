@@ -54,7 +54,7 @@ func (run *v1Leap) recordFirst(q *v1Planned, at float64) {
 	run.r.TTFT[i] = (at - run.sent[i]) / microsPerSecond
 	run.r.setFirstStep(i, run.executed-1)
 	if run.grad != nil {
-		run.grad.write(run.r.JacTTFT, i, 1, q.input, run.grad.origin(i, run.client))
+		run.grad.write(run.r.JacTTFT, i, 1, q.input, run.grad.origin(i, run.client.since(i)))
 	}
 }
 
@@ -79,7 +79,7 @@ func (run *v1Leap) recordLast(q *v1Planned, at float64) {
 		run.prefix.drop(run.chains, i)
 	}
 	if run.grad != nil {
-		run.grad.write(run.r.JacE2E, i, q.output, q.input, run.grad.origin(i, run.client))
+		run.grad.write(run.r.JacE2E, i, q.output, q.input, run.grad.origin(i, run.client.since(i)))
 	}
 	if run.concurrency > 0 {
 		run.client.completed(i, run.executed-1, max(at, run.clock.last), run.grad)

@@ -188,7 +188,7 @@ func (run *v1Reference) latency(i int, at float64) float64 {
 // differentiate writes the derivatives of the latency of request i, made by the step before.
 func (run *v1Reference) differentiate(rows []float64, i int) {
 	if run.grad != nil {
-		run.grad.write(rows, i, run.generated[i], run.input[i], run.grad.origin(i, run.client))
+		run.grad.write(rows, i, run.generated[i], run.input[i], run.grad.origin(i, run.client.since(i)))
 	}
 }
 

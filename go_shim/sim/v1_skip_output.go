@@ -78,7 +78,7 @@ func (run *v1Skip) deliver(at float64) {
 		run.r.TTFT[i] = run.latency(i, at+run.delays.of(1, run.input[i]))
 		run.r.setFirstStep(i, number)
 		if run.grad != nil {
-			run.grad.write(run.r.JacTTFT, i, 1, run.input[i], run.grad.origin(i, &run.client))
+			run.grad.write(run.r.JacTTFT, i, 1, run.input[i], run.grad.origin(i, run.client.since(i)))
 		}
 	}
 	if run.rules.depth > 1 {
@@ -105,7 +105,7 @@ func (run *v1Skip) complete(seat int, number int64, at float64) {
 	run.r.E2E[i] = run.latency(i, at)
 	run.r.setLastStep(i, number)
 	if run.grad != nil {
-		run.grad.write(run.r.JacE2E, i, run.output[i], run.input[i], run.grad.origin(i, &run.client))
+		run.grad.write(run.r.JacE2E, i, run.output[i], run.input[i], run.grad.origin(i, run.client.since(i)))
 	}
 	run.client.completed(i, number, max(at, run.clock.last), run.grad)
 }
