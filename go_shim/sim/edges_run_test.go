@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -58,6 +59,11 @@ func TestEdgesOfOutputs(t *testing.T) {
 			return trial{w, v1TestConfig(), secondSteps()}
 		}, [3]string{plain, plain, plain}, nil, [3]bool{}}.check(t, 3)
 	}
+	edge{"two steps in a slot", func(by int64) trial {
+		// the first one and the second one end 2 · 4096 - 1 steps apart, the third one between them
+		w := lengths([]float64{0, 0, 0}, []int64{3, 4, 5}, []int64{2, 2*wheelSlots + 1 + by, 101})
+		return trial{w, v1TestConfig(), secondSteps()}
+	}, [3]string{plain, plain, plain}, nil, [3]bool{}}.check(t, 3)
 	edge{"peak of blocks", func(by int64) trial {
 		w := lengths([]float64{0, 0, 3}, []int64{7, 4, 5}, []int64{6 + by, 13, 1})
 		return trial{w, v1TestConfig(), secondSteps()}
@@ -133,12 +139,15 @@ func TestEdgesOfDurations(t *testing.T) {
 // surviving has one request that leaves a prefix of m blocks, others that take so many between them,
 // and one that asks for the prefix: the tight case of the bound in v1_leap_prefix.go, with one seat.
 // H is what the last one holds: m + 1.
-func surviving(m, pool, between int64) trial {
+func surviving(m, pool, between int64) trial { return survivingMany(m, pool, between, m+1) }
+
+// survivingMany is the same with others of so many blocks each at most.
+func survivingMany(m, pool, between, each int64) trial {
 	c := v1TestConfig()
 	c.MaxNumSeqs, c.NumGPUBlocks = 1, pool+1
 	prompts := [][]int32{tokens(0, m*c.BlockSize)}
 	for next := int32(1000); between > 0; next += 1000 {
-		n := min(between, m+1)
+		n := min(between, each)
 		prompts = append(prompts, tokens(next, n*c.BlockSize)) // full blocks, which go to the end of the free list
 		between -= n
 	}
@@ -198,14 +207,55 @@ func TestV1PrefixSurvivesAmongOthers(t *testing.T) {
 // TestV1UnlimitedPoolLosesNoPrefix: where nothing is evicted, no prefix is doubted, however many
 // blocks are taken; with one block less it is.
 func TestV1UnlimitedPoolLosesNoPrefix(t *testing.T) {
-	const m, between = 2, 40
-	all := int64(m + between + m + 1)
-	edge{"a pool for all", func(by int64) trial {
-		c := surviving(m, all+by, between)
+	const pool = 30
+	evicted := func(t *testing.T, c trial) bool { return slices.Max(runV1(t, c.w, c.c, c.p).Cached) == 0 }
+	edge{"a pool for all but two", func(by int64) trial {
+		c := survivingMany(1, pool, pool-1+by, 1) // of one block each; the prefix is one, and Q takes two
 		c.c.MaxNumSeqs = 16
+		for i := range c.w.ArrivalS {
+			c.w.ArrivalS[i] = 2 * float64(i)
+		}
 		return c
-	}, [3]string{skip, plain, plain}, nil, [3]bool{}}.check(t, 3)
-	c := surviving(m, all, between)
+	}, [3]string{plain, plain, skip}, evicted, [3]bool{false, false, true}}.check(t, 3)
+	c := surviving(2, pool, 4*pool)
 	c.c.NumGPUBlocks, c.c.MaxNumSeqs = 0, math.MaxInt32
 	checkEqual(t, "engine", plain, whoRuns(t, c))
+}
+
+// TestV1PrefixSurvivesAgain: the blocks are counted from the last request that found the prefix, not
+// from the first.
+func TestV1PrefixSurvivesAgain(t *testing.T) {
+	const m, pool = 3, 20
+	edge{"found again", func(by int64) trial {
+		c := surviving(m, pool, pool-(m+1)+1+by)
+		w := withPrompts(1, c.w.PromptIDs.Row(0), tokens(0, m*c.c.BlockSize+1)) // it finds all
+		for i := 1; i < len(c.w.ArrivalS); i++ {
+			w.InputTokens = append(w.InputTokens, c.w.InputTokens[i])
+			w.OutputTokens = append(w.OutputTokens, 1)
+			w.PromptIDs.push(c.w.PromptIDs.Row(i))
+		}
+		w.ArrivalS = make([]float64, len(w.InputTokens))
+		return trial{w, c.c, c.p}
+	}, [3]string{plain, plain, skip}, func(t *testing.T, c trial) bool {
+		r := runV1(t, c.w, c.c, c.p)
+		return r.Cached[len(r.Cached)-1] < m*int32(c.c.BlockSize)
+	}, [3]bool{false, false, true}}.check(t, 3)
+}
+
+// TestEdgesOfTheHinge: the term counts the tokens of a step beyond 256, worked out here. One step
+// prefills 1 token each, the next one decodes for all.
+func TestEdgesOfTheHinge(t *testing.T) {
+	for by := range int64(4) {
+		n := 255 + by
+		p := &Params{Coeffs: [NumTerms]float64{intercept: 1, termHinge: 0.5}}
+		w, c := same(int(n), 1, 2), v1TestConfig()
+		c.MaxNumSeqs = 1000
+		checkEngines(t, uint64(by), w, c, p)
+		step := 1 + 0.5*float64(max(0, n-256))
+		r := runV1(t, w, c, p)
+		checkEqual(t, "TTFT", step, r.TTFT[0])
+		checkEqual(t, "E2E", 2*step, r.E2E[0])
+		one := runV1(t, same(1, n, 1), c, p)
+		checkEqual(t, "of one prompt", step, one.TTFT[0])
+	}
 }

@@ -23,8 +23,8 @@ func (v *v1) provablyLeapable() bool {
 		}
 	}
 	v.shares, v.together = v.sharing(), sumLargest(held, int(seats))
-	if v.lasting = v.usable - v.together + 1; all <= v.usable {
-		v.lasting = noLimit // no block is ever taken twice
+	if v.lasting = v.usable - v.together + 1; all <= v.usable+2 {
+		v.lasting = noLimit // nothing is evicted before the last request comes
 	}
 	return seats <= v.budget && v.blockSize <= maxLeapBlock &&
 		(v.shares || !v.caching || !v.chains.anyShared) &&

@@ -19,6 +19,10 @@ package sim
 //     hold k + 2 blocks or more: those of the chain, and one for a token after them. So
 //     h + k + 2 <= H, and the block is evicted only if A >= U - H + 2.
 //
+// It is certainly cached too if all requests take U + 2 blocks at most in the whole run. To evict one,
+// each of the U blocks has to be taken, and this one again: U + 1 times. Q takes 2 blocks or more
+// later.
+//
 // TestV1PrefixSurvives has a case in which U - H + 2 blocks do evict it.
 type prefixHits struct {
 	cached []int32 // per edge of the chain table, how many of its chains, from the first on
