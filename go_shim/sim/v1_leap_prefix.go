@@ -70,9 +70,9 @@ func (h *prefixHits) reset(follow bool) {
 	h.overlap, h.taken = 0, 0
 }
 
-// hit admits a request and returns how many tokens of its prompt are cached, but for the last one. It is
-// not ok where that is not certain.
-func (run *v1Leap) hit(q *v1Planned) (tokens int64, ok bool) {
+// hit admits a request and finds how many tokens of its prompt are done already: those that are cached,
+// but for the last one. It is false where that is not certain.
+func (run *v1Leap) hit(q *v1Planned) bool {
 	h, t := run.prefix, run.chains
 	i := q.request
 	blocks, taken := int32(0), h.taken+v1Held(q.input, q.output, run.blockSize)
@@ -81,7 +81,7 @@ func (run *v1Leap) hit(q *v1Planned) (tokens int64, ok bool) {
 		start := t.edges[e].start
 		if n := min(start+h.cached[e], to); n > start {
 			if h.taken-h.seen[e] > run.lasting {
-				return 0, false
+				return false
 			}
 			if n == start+h.cached[e] {
 				h.seen[e] = taken
@@ -95,11 +95,11 @@ func (run *v1Leap) hit(q *v1Planned) (tokens int64, ok bool) {
 		h.span[i] = 0
 		h.hold(t, i, blocks)
 	}
-	tokens = int64(blocks) * run.blockSize
+	run.done = int64(blocks) * run.blockSize
 	if run.r.Cached != nil {
-		run.r.Cached[i] = int32(tokens)
+		run.r.Cached[i] = int32(run.done)
 	}
-	return tokens, true
+	return true
 }
 
 // cache notes that so many tokens of a request's prompt are computed.
