@@ -103,13 +103,18 @@ PREFIX = [
 PLAIN_RUN = [
     Mutant(
         "a step may take less than no time",
-        "return max(0, -o.gap), min(",
-        "return max(0, -o.gap) - 1, min(",
+        "over.least = max(0, -over.gap)",
+        "over.least = max(0, -over.gap) - 1",
     ),
     Mutant(
         "a step and its gap may be too long",
-        "min(maxStepTicks, maxStepTicks-o.gap)",
+        "min(maxStepTicks, maxStepTicks-over.gap) - 1",
         "maxStepTicks",
+    ),
+    Mutant(
+        "a step may begin beyond the horizon",
+        "if start > run.horizon {\n\t\trun.r.Outcome = Horizon",
+        "if start > run.horizon+1 {\n\t\trun.r.Outcome = Horizon",
     ),
     Mutant(
         "only the first of the skipped steps is looked at", "context+(most-1)*decodes)", "context)"
@@ -182,6 +187,11 @@ RULES = [
         "if o.blocked && t >= o.from {",
     ),
     Mutant(
+        "renewal derivatives take every request for one in time",
+        "late = min((t-a)/period, 1)",
+        "late = 0",
+    ),
+    Mutant(
         "renewal derivatives count a step too many",
         "s.subtract(step, float64(back), count)",
         "s.subtract(step, float64(back+1), count)",
@@ -203,8 +213,8 @@ REFERENCE = [
     ),
     Mutant(
         "a preempted request waits behind all others",
-        "s.waiting.pushFront(i)",
-        "s.waiting.pushBack(i)",
+        "q.waiting.pushFront(i)",
+        "q.waiting.pushBack(i)",
     ),
     Mutant(
         "freed blocks never go to the tail as they do in 0.9.1",
@@ -214,7 +224,7 @@ REFERENCE = [
     Mutant(
         "uncached blocks are freed in reverse",
         "k.insert(id, after)\n\t\t\tafter = id",
-        "k.insert(id, noBlock)\n\t\t\tafter = noBlock",
+        "k.insert(id, min(after, noBlock))\n\t\t\tafter = noBlock",
     ),
     Mutant(
         "the newest of equal cached blocks is hit",
@@ -231,10 +241,9 @@ REFERENCE = [
 # The skip engine.
 SKIP = [
     Mutant(
-        "the skip engine's patience halved",
+        "the patience of the skip engine halved",
         "run.barren > run.patience",
         "run.barren > run.patience/2",
-        "v1_skip.go",
     ),
     Mutant("a head that just fits is hopeless", "least > run.room()", "least >= run.room()"),
     Mutant(

@@ -259,3 +259,25 @@ func TestEdgesOfTheHinge(t *testing.T) {
 		checkEqual(t, "of one prompt", step, one.TTFT[0])
 	}
 }
+
+// TestV1RenewalCountsFromSending: where steps take the intercept alone, a latency is so many of it, and
+// that is its renewal derivative too, whenever in a step the request is sent. Of requests that find a
+// queue it counts from when that formed, so there is none here.
+func TestV1RenewalCountsFromSending(t *testing.T) {
+	for _, at := range []float64{2, 2.25, 2.75, 3} {
+		w := lengths([]float64{0, at}, []int64{3, 3}, []int64{9, 3})
+		s, err := New(w, v1TestConfig())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, engine := range []Engine{Reference, Auto} {
+			r := newResult(2)
+			r.Renewal = true
+			if err := s.Run(secondSteps(), engine, r); err != nil {
+				t.Fatal(err)
+			}
+			checkEqual(t, "of the TTFT", r.TTFT[1], r.JacTTFT[NumParams+intercept])
+			checkEqual(t, "of the E2E", r.E2E[1], r.JacE2E[NumParams+intercept])
+		}
+	}
+}
