@@ -222,9 +222,9 @@ REFERENCE = [
         "if k.blocks[id].chain != noChain {",
     ),
     Mutant(
-        "uncached blocks are freed in reverse",
-        "k.insert(id, after)\n\t\t\tafter = id",
-        "k.insert(id, min(after, noBlock))\n\t\t\tafter = noBlock",
+        "the first block of a request is freed first",
+        "for n := len(held) - 1; n >= 0; n-- {\n\t\tid := held[n]",
+        "for n := range held {\n\t\tid := held[n]",
     ),
     Mutant(
         "the newest of equal cached blocks is hit",
@@ -343,7 +343,6 @@ BLIS = [
         "last > run.horizon || last",
         "last > run.horizon+1 || last",
     ),
-    Mutant("arrivals beyond the horizon leap", "b.generated == b.numRequests && seats", "seats"),
     Mutant(
         "steps too long to be counted leap",
         "period > maxLeapPeriod ||",
@@ -351,8 +350,8 @@ BLIS = [
     ),
     Mutant(
         "a seat too many in the leap engine of blis-2025-07",
-        "run.running < run.maxSeqs && run.running < run.budget",
-        "run.running <= run.maxSeqs && run.running < run.budget",
+        "run.running < run.maxSeqs; run.head++",
+        "run.running <= run.maxSeqs; run.head++",
     ),
     Mutant("growing contexts leap", "if !ok || p.Coeffs[termContext] != 0 {", "if !ok {"),
     Mutant(
