@@ -37,6 +37,7 @@ type v1 struct {
 	leapable bool
 	shares   bool  // it is, with hits of the prefix cache
 	together int64 // the most KV blocks that requests can hold which run together
+	lasting  int64 // blocks that others may take before a prefix may be evicted; see prefixHits
 
 	// patience is more steps than any prefill needs: so many without a token never end.
 	patience int64

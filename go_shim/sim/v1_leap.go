@@ -12,18 +12,25 @@ package sim
 // may have been evicted) makes runLeap give up.
 func (v *v1) provablyLeapable() bool {
 	seats := min(v.maxSeqs, int64(v.numRequests))
-	held := make([]int64, v.numRequests)
+	held, all := make([]int64, v.numRequests), int64(0)
 	for i, n := range v.input {
-		held[i] = ceilDiv(n+v.output[i], v.blockSize)
+		held[i] = v1Held(n, v.output[i], v.blockSize)
+		all += held[i]
 		if n >= v.maxLen || v.threshold > 0 && n > v.threshold || !v.rules.chunked && n > v.budget {
 			return false
 		}
 	}
 	v.shares, v.together = v.sharing(), sumLargest(held, int(seats))
+	if v.lasting = v.usable - v.together + 1; all <= v.usable+2 {
+		v.lasting = noLimit // nothing is evicted before the last request comes
+	}
 	return seats <= v.budget && v.blockSize <= maxLeapBlock &&
 		(v.shares || !v.caching || !v.chains.anyShared) &&
 		v.together+v.watermark <= v.usable
 }
+
+// v1Held is the most blocks that a request ever holds. Its last token is never computed.
+func v1Held(input, output, blockSize int64) int64 { return ceilDiv(input+output-1, blockSize) }
 
 // v1LeapScratch is what a run needs beside its result; it is reused, so that a run allocates nothing.
 type v1LeapScratch struct {
