@@ -205,7 +205,11 @@ func (run *blisLeap) prefillStep() bool {
 // leap executes decode steps up to the next completion, or until an arrival precedes the next step.
 func (run *blisLeap) leap() bool {
 	if run.decodeFor != run.running {
-		ticks, ok := run.ticks(run.model.decodeBase(run.running))
+		seconds := run.model.decodeSeconds(run.running) // as decodeBase, which is too long to be inlined
+		if run.model.beyond {
+			seconds = plusExtra(seconds, run.model.c, shape{decodes: run.running}, 0)
+		}
+		ticks, ok := run.ticks(seconds * microsPerSecond)
 		if !ok {
 			return false
 		}
