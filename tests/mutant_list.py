@@ -180,7 +180,9 @@ RULES = [
         "(v.input[i]+v.output[i])+8",
     ),
     Mutant("the hinge one token later", "hingeTokens = 256", "hingeTokens = 257"),
-    Mutant("a batch of one kind counts as mixed", "s.decodes > 0 && s.numChunks > 0", "true"),
+    Mutant(
+        "a batch of one kind counts as mixed", "if prefills && b.decodes > 0 {", "if prefills {"
+    ),
     Mutant(
         "renewal derivatives forget the queue",
         "if o.blocked && t > o.from {",

@@ -114,8 +114,8 @@ func addTerms(rng *rand.Rand, p *Params) {
 	if rng.IntN(2) == 0 {
 		return
 	}
-	for n, unit := range []float64{1e-6, 1e-8, 1e-4, 1e-3, 1e-5, 1e-6} {
-		term := termContext + n
+	for term := NumQuadratic; term < NumTerms; term++ {
+		unit := sizeOf(term)
 		switch rng.IntN(6) {
 		case 0:
 			p.Coeffs[term] = unit
@@ -126,8 +126,23 @@ func addTerms(rng *rand.Rand, p *Params) {
 		}
 	}
 	if rng.IntN(60) == 0 {
-		p.Coeffs[termContext+rng.IntN(NumTerms-termContext)] = 1e303
+		p.Coeffs[NumQuadratic+rng.IntN(NumTerms-NumQuadratic)] = 1e303
 	}
+}
+
+// sizeOf is about as large as the coefficient of a term is on real servers, in seconds.
+func sizeOf(term int) float64 {
+	switch term {
+	case termAttention:
+		return 1e-8
+	case termHinge:
+		return 1e-4
+	case termMixed:
+		return 1e-3
+	case termOut:
+		return 1e-5
+	}
+	return 1e-6
 }
 
 func checkRandom(t *testing.T, seed uint64) bool {

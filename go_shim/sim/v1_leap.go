@@ -58,9 +58,10 @@ func newV1LeapScratch(v *v1) *v1LeapScratch {
 // they are admitted, and end their prefills, in this order.
 type v1Leap struct {
 	v1Run
-	// bare: all that a request leaves behind is its latencies; see onlyLatencies.
-	bare bool
-	kv   kvDemand
+	// bare: all that a request leaves behind is its latencies; see onlyLatencies. plain: nor has it
+	// any delay of its own.
+	bare, plain bool
+	kv          kvDemand
 	// prefix is used where requests share prefixes.
 	prefix *prefixHits
 	// lost: a prefix may have been evicted, so the run has to be given up.
@@ -110,6 +111,7 @@ func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 		run.prefix.reset(!r.NoPeak)
 	}
 	run.bare = run.onlyLatencies()
+	run.plain = run.bare && !run.delays.any
 	run.loop()
 	if run.lost || r.Outcome != OK {
 		return false
@@ -119,12 +121,11 @@ func (v *v1) runLeap(p *Params, sc *v1LeapScratch, r *Result) bool {
 	return true
 }
 
-// onlyLatencies tells whether all that a request leaves behind is its latencies, which are the
-// engine's time from its arrival. That is so in most runs of a fit, and saves asking for each token
-// what else is wanted.
+// onlyLatencies tells whether all that a request leaves behind is its latencies, counted from its
+// arrival. That is so in most runs of a fit, and saves asking for each token what else is wanted.
 func (run *v1Leap) onlyLatencies() bool {
 	r := run.r
-	return run.concurrency == 0 && !run.delays.any && run.grad == nil && !run.prefix.follow &&
+	return run.concurrency == 0 && run.grad == nil && !run.prefix.follow &&
 		r.FirstStep == nil && r.LastStep == nil && r.BusyPeriod == nil
 }
 
@@ -211,7 +212,11 @@ func (run *v1Leap) leap() bool {
 	decodes := run.active.size
 	context := run.kv.context(run.executed, decodes)
 	most := run.active.soonest - run.composed + 1
-	base := run.model.decodeBase(decodes)
+	base := run.model.decodeSeconds(decodes) // what decodeBase does, which is too long to be inlined
+	if run.model.beyond {
+		base = plusExtra(base, run.model.c, shape{decodes: decodes}, 0)
+	}
+	base *= microsPerSecond
 	if !run.accepts(run.model.duration(base, context)) ||
 		run.model.context && !run.accepts(run.model.duration(base, context+(most-1)*decodes)) {
 		return false

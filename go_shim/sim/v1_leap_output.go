@@ -45,7 +45,14 @@ func (run *v1Leap) firstTokens(prefilled int, at float64) {
 	sync, single := run.rules.depth == 1, false
 	for i := range requests {
 		q := &requests[i]
-		run.firstToken(q, at)
+		switch {
+		case run.plain:
+			run.r.TTFT[q.request] = (at - q.arrival) / microsPerSecond
+		case run.bare:
+			run.r.TTFT[q.request] = (at + run.delays.of(1, q.input) - q.arrival) / microsPerSecond
+		default:
+			run.first(q.request, q.input, at)
+		}
 		if q.output == 1 {
 			single = true
 		}
@@ -88,25 +95,20 @@ func (run *v1Leap) release(q *v1Planned, at float64) {
 	run.lastToken(q, at)
 }
 
-func (run *v1Leap) firstToken(q *v1Planned, at float64) {
-	if run.bare {
-		run.r.TTFT[q.request] = (at - q.arrival) / microsPerSecond
-		return
-	}
-	run.first(q.request, q.input, at)
-}
-
 // lastToken gives a request its last token, and its seat to others.
 func (run *v1Leap) lastToken(q *v1Planned, at float64) {
 	run.seats--
-	if run.bare {
-		run.r.E2E[q.request] = (at - q.arrival) / microsPerSecond
+	if !run.bare {
+		if run.prefix.follow {
+			run.prefix.drop(run.chains, q.request)
+		}
+		run.last(q.request, q.input, q.output, at)
 		return
 	}
-	if run.prefix.follow {
-		run.prefix.drop(run.chains, q.request)
+	if run.delays.any {
+		at += run.delays.of(q.output, q.input)
 	}
-	run.last(q.request, q.input, q.output, at)
+	run.r.E2E[q.request] = (at - q.arrival) / microsPerSecond
 }
 
 // sampleKV notes the demand for blocks before some are given back, where that is followed.
@@ -121,7 +123,7 @@ func (run *v1Leap) sampleHeld() {
 	if run.partial != noRequest {
 		besides += run.kv.held(run.done)
 	}
-	run.kv.sample(run.composed-1, besides-run.prefix.overlap)
+	run.kv.raise(run.composed-1, besides-run.prefix.overlap)
 }
 
 // finish fills in the details: all requests have finished.
