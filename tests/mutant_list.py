@@ -342,8 +342,13 @@ BLIS = [
     Mutant("an arrival at a step misses it", "run.now-1)/period+1", "run.now)/period+1"),
     Mutant(
         "steps of blis-2025-07 go on beyond the horizon",
-        "last > run.horizon || last",
-        "last > run.horizon+1 || last",
+        "max(run.now, last) > run.horizon ||",
+        "max(run.now, last) > run.horizon+1 ||",
+    ),
+    Mutant(
+        "steps of blis-2025-07 come back from beyond the horizon",
+        "max(run.now, last) > run.horizon ||",
+        "last > run.horizon ||",
     ),
     Mutant(
         "steps too long to be counted leap",
