@@ -225,7 +225,7 @@ func (run *blisLeap) leap() bool {
 		return false
 	}
 	last := run.now + (k-1)*period
-	if last > run.horizon || last < -maxClock {
+	if max(run.now, last) > run.horizon || last < -maxClock { // time may run backwards
 		return false
 	}
 	run.grad.composed(float64(run.now), run.head < run.arrived)
