@@ -85,7 +85,7 @@ def _run_with(key: str, value: Any) -> Any:
         (_with("methd", "x"), "methd: unknown key; did you mean 'method'"),
         (_with("params", {}), "missing"),
         (_run_with("config", {"max_seqs": 3}), "unknown server setting 'max_seqs'"),
-        (_run_with("role", "trained"), r"runs\[0\].role: .*training, held-out.*'trained'"),
+        (_run_with("role", "trained"), r"runs\[0\].role: .*held-out.*training.*'trained'"),
         (_with("model", {"terms": ["D", "ctxt"]}), "unknown term 'ctxt'; did you mean 'ctx'"),
         (_with("accuracy", [{"run": "a", "part": "", "floor": {}}]), "key 'ttft' is missing"),
         (_with("history", {"nfev": [1], "fun": []}), "r.json: history: nfev and fun"),
