@@ -1,0 +1,143 @@
+"""Typed reading of JSON: a ``msgspec.Struct`` of an object, or an error that names the place."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from ..errors import InputError, nearest
+
+T = TypeVar("T")
+
+Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+"""A number; no infinity and no NaN, which JSON has no words for but Python's parser takes."""
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+"""A whole number from 0 on."""
+
+_WORDS = {
+    "float": "a finite number",
+    "int": "an integer",
+    "str": "a string",
+    "bool": "true or false",
+    "object": "a JSON object",
+    "array": "a list",
+    "null": "null",
+}
+_EXPECTED = re.compile(r"Expected `([^`]+)`(?: of length ([\d>=< ]+))?( [<>]=? [-+.\de]+)?")
+_STEP = re.compile(r"\.(?P<key>[^.\[\]]+)|\[(?P<index>\d+)\]|\[(?P<any>\.\.\.)\]")
+_FIELD = re.compile(r"(missing required|unknown) field `(.*?)`", re.DOTALL)
+
+
+def decode(obj: object, kind: type[T], where: str, error: type[InputError], at: str = "") -> T:
+    """Return ``obj``, parsed JSON, as a ``kind``. Integers become floats where floats are wanted.
+
+    Raises ``error``: ``where``, then the path of the key, what it must be, and what it is. ``at``:
+    the path of ``obj`` itself. An unknown key comes with the nearest known one.
+    """
+    try:
+        return msgspec.convert(obj, kind)
+    except msgspec.ValidationError as exc:
+        message, _, place = str(exc).partition(" - at `$")
+    path = list(_path(obj, kind, place.rstrip("`"), f"{message} - at `${place}"))
+    found = _FIELD.search(message)
+    if found is not None and found[1] == "unknown":
+        names = _known(kind, path)
+        raise error(
+            f"{_place(where, at, [*path, found[2]])}: unknown key{nearest(found[2], names)}"
+        )
+    if found is not None:
+        raise error(f"{_place(where, at, [*path, found[2]])}: missing")
+    value = _value(obj, path)
+    raise error(
+        f"{_place(where, at, path)}: must be {_wanted(message, value)}, got {_short(value)}"
+    )
+
+
+def _place(where: str, at: str, path: list[str | int]) -> str:
+    text = at
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += f".{step}" if text else step
+    return f"{where}: {text or 'the file'}"
+
+
+def _wanted(message: str, value: object) -> str:
+    found = _EXPECTED.match(message)
+    if found is None:  # an integer that no float holds
+        return "a finite number"
+    kinds, length, limit = found.groups()
+    words = " or ".join(_WORDS.get(kind, kind) for kind in kinds.split(" | "))
+    if length is not None:
+        return f"{words} of length {length.strip()}"
+    if limit is not None and not (isinstance(value, float) and not math.isfinite(value)):
+        bound = float(limit.split()[1])
+        return words if abs(bound) == sys.float_info.max else words + limit
+    return words
+
+
+def _short(value: object) -> str:
+    return repr(value) if len(repr(value)) <= 40 else f"{value!r:.40}"
+
+
+def _path(obj: object, kind: type[Any], place: str, message: str) -> Iterator[str | int]:
+    """Yield the keys and indices of a place; msgspec does not tell which key of a mapping it is."""
+    root = obj
+    for step in _STEP.finditer(place):
+        if step["any"] is not None:
+            assert isinstance(obj, dict)  # only mappings are shown so
+            key: str | int = _culprit(root, obj, kind, message)
+        elif step["index"] is not None:
+            key = int(step["index"])
+        else:
+            key = step["key"]
+        yield key
+        obj = obj[key]  # type: ignore[index]  # msgspec went there
+
+
+def _culprit(root: object, mapping: dict[str, Any], kind: type[Any], message: str) -> str:
+    """Return the first key of a mapping that, alone in it, gives the same error."""
+    whole = dict(mapping)
+    try:
+        for key, value in whole.items():
+            mapping.clear()
+            mapping[key] = value
+            try:
+                msgspec.convert(root, kind)
+            except msgspec.ValidationError as exc:
+                if str(exc) == message:
+                    return key
+    finally:
+        mapping.clear()
+        mapping.update(whole)
+    return next(iter(whole))
+
+
+def _value(obj: Any, path: list[str | int]) -> object:
+    for step in path:
+        obj = obj[step]
+    return obj
+
+
+def _known(kind: type[Any], path: list[str | int]) -> list[str]:
+    """Return the keys that the object at a path of a type may have."""
+    info: Any = msgspec.inspect.type_info(kind)
+    for step in path:
+        options = info.types if isinstance(info, msgspec.inspect.UnionType) else [info]
+        for option in options:
+            if isinstance(option, msgspec.inspect.StructType):
+                info = next(f.type for f in option.fields if f.encode_name == step)
+            elif isinstance(option, msgspec.inspect.DictType):
+                info = option.value_type
+            elif isinstance(option, (msgspec.inspect.ListType, msgspec.inspect.VarTupleType)):
+                info = option.item_type
+    options = info.types if isinstance(info, msgspec.inspect.UnionType) else [info]
+    fields = [o.fields for o in options if isinstance(o, msgspec.inspect.StructType)]
+    return [field.encode_name for each in fields for field in each]
