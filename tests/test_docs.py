@@ -29,7 +29,8 @@ from pysimbind.fit import METHODS
 from . import mutants
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+README = ROOT / "README.md"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("**/*.md"))]
 CAVEAT = load_experiment("exp1_30rr").caveat
 QUICK = {"plot_fit.py": ["--max-evals", "500"], "plot_derivatives.py": ["--requests", "300"]}
 LIBRARIES = {"nevergrad_search.py": "nevergrad", "optuna_search.py": "optuna"}
@@ -42,6 +43,12 @@ def blocks(page: Path, language: str) -> list[str]:
     text = page.read_text("utf-8")
     found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return ["\n" * text.count("\n", 0, match.start(1)) + match[1] for match in found]
+
+
+def lines_of(block: str) -> list[str]:
+    """Return the commands of a shell block; ``pysimbind`` is spelled ``python -m pysimbind``."""
+    spelled = re.sub(r"^pysimbind (fit|collect)\b", r"python -m pysimbind.\1", block, flags=re.M)
+    return re.sub(r"^pysimbind\b", "python -m pysimbind", spelled, flags=re.M).splitlines()
 
 
 def name(page: Path) -> str:
@@ -117,7 +124,23 @@ def test_examples_run(example: Path, tmp_path: Path) -> None:
 
 def test_the_readme_shows_the_quickstart() -> None:
     quickstart = (ROOT / "examples" / "quickstart.py").read_text("utf-8")
-    assert [block.lstrip("\n") for block in blocks(ROOT / "README.md", "python")] == [quickstart]
+    assert [block.lstrip("\n") for block in blocks(README, "python")] == [quickstart]
+
+
+def test_the_readme_leads_from_a_measurement_to_a_capacity(tmp_path: Path) -> None:
+    """Its first commands run one after another; the last prints what the README shows."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    said = ""
+    for command in lines_of(blocks(README, "sh")[0].strip()):
+        module, *arguments = shlex.split(command)[2:]
+        said = run_module(module, arguments, tmp_path)
+    assert words(said) == words(blocks(README, "text")[0])
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("**/*.md")), ids=name)
+def test_an_index_lists_each_page(page: Path) -> None:
+    index = page.with_name("README.md" if page.parent.name == "decisions" else "index.md")
+    assert page == index or f"]({page.name})" in index.read_text("utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -134,7 +157,7 @@ def test_results_of_the_experiment_carry_its_caveat(page: Path) -> None:
 
 
 def test_the_readme_quotes_the_benchmarks() -> None:
-    speed = (ROOT / "README.md").read_text("utf-8").split("## Speed")[1].split("\n## ")[0]
+    speed = README.read_text("utf-8").split("## Speed")[1].split("\n## ")[0]
     quoted = [line for line in speed.splitlines() if line.startswith("|")]
     measured = (ROOT / "docs" / "benchmarks.md").read_text("utf-8").splitlines()
     assert len(quoted) > 2
@@ -156,13 +179,15 @@ def words(report: str) -> list[str]:
 def test_the_page_on_reports_shows_one(tmp_path: Path) -> None:
     page = ROOT / "docs" / "report.md"
     command, shown = blocks(page, "sh")[0], blocks(page, "text")[0]
-    arguments = shlex.split(command)[3:]
+    arguments = shlex.split(lines_of(command.strip())[0])[3:]
     assert words(run_module("pysimbind.fit", [*arguments, "--quiet"], tmp_path)) == words(shown)
 
 
 def shell_commands() -> list[str]:
-    pages = [page for page in PAGES if page.name != "tutorial.md"]  # test_tutorial.py runs those
-    lines = [line for page in pages for block in blocks(page, "sh") for line in block.splitlines()]
+    """Return the commands of all pages, but for those that tests run one after another."""
+    shown = [block for page in PAGES if page.name != "tutorial.md" for block in blocks(page, "sh")]
+    shown.remove(blocks(README, "sh")[0])
+    lines = [line for block in shown for line in lines_of(block)]
     return sorted({part.strip() for line in lines if line for part in line.split("&&")})
 
 
@@ -332,7 +357,7 @@ def check_ci(arguments: list[str], folder: Path) -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     said = script.read_text("utf-8").replace("--quiet ", "")
-    for block in blocks(ROOT / "README.md", "sh")[:2]:
+    for block in blocks(README, "sh")[1:3]:
         assert f"({block.strip()})" in said
 
 
