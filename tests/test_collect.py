@@ -45,10 +45,16 @@ class Bench:
         self.out, self.trace, self.config = folder / "out", folder / "trace", folder / "c.json"
         self.monkeypatch = monkeypatch
         self.vllm: dict[str, Any] = {"port": free_port(), "block_size": 32, "max_num_seqs": 64}
+        self.benchmark: dict[str, Any] = {}
         monkeypatch.setenv("STAND_IN_TRACE", str(self.trace))
 
     def argv(self, *options: str, rates: Any = (4, 8)) -> list[str]:
-        block = {"model": "m", "vllm": self.vllm, "benchmark": {"request_rate": list(rates)}}
+        block: dict[str, Any] = {
+            "model": "m",
+            "vllm": self.vllm,
+            "benchmark": {"request_rate": list(rates)},
+        }
+        block["benchmark"] |= self.benchmark
         self.config.write_text(json.dumps({"b": block}))
         return [str(self.config), "--output", str(self.out), "--vllm", STAND_IN, *options]
 
@@ -260,6 +266,20 @@ def test_failures_leave_only_logs(
         bench.check_all_ended()
     assert bench.run(rates=[4]) == 0  # and the logs go when it succeeds
     assert os.listdir(bench.out) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("section", "who"), [("vllm", "the server ended"), ("benchmark", "the benchmark failed")]
+)
+def test_vllm_refuses_what_it_does_not_have(
+    bench: Bench, capsys: pytest.CaptureFixture[str], section: str, who: str
+) -> None:
+    """A flag that collect does not know goes to vLLM, whose own error is told."""
+    getattr(bench, section)["brand_new"] = 3
+    assert bench.run(rates=[4]) == 1
+    said = capsys.readouterr().err
+    assert who in said
+    assert "error: unrecognized arguments: --brand-new 3" in said
 
 
 def test_a_failed_run_does_not_keep_the_others(

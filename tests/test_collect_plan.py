@@ -110,10 +110,21 @@ def test_names_of_a_served_model_and_hosts(tmp_path: Path) -> None:
         ({"chat_template": "-x"}, "--chat-template=-x"),
         ({"extra_args": ["--brand-new", 3], "seed": 1}, "--seed 1 --brand-new 3"),
         ({"max-num-seqs": 4}, "--max-num-seqs 4"),
+        ({"no_async_scheduling": True}, "--no-async-scheduling"),
+        ({"brand_new": 3, "other": True, "third": False}, "--brand-new 3 --other --no-third"),
     ],
 )
 def test_values_become_words(settings: dict[str, Any], expected: str) -> None:
     assert words(normalised(settings, "vllm", ""), "vllm", "") == shlex.split(expected)
+
+
+def test_what_collect_does_not_know_is_left_to_vllm(tmp_path: Path) -> None:
+    vllm, bench = {"brand_new": [1, 2]}, {"ignore_eos": False, "reqest_rate": 8, "no_stream": True}
+    (run,) = plan(tmp_path, BLOCK | {"vllm": vllm, "benchmark": bench})
+    assert run.serve == ("--brand-new", "1", "2")
+    assert run.bench == ("--reqest-rate", "8", "--no-stream")
+    (run,) = plan(tmp_path, BLOCK | {"vllm": {"extra_args": ["--max-num-seqs", 9]}})
+    assert run.config.max_num_seqs == 9
 
 
 @pytest.mark.parametrize(
@@ -122,20 +133,19 @@ def test_values_become_words(settings: dict[str, Any], expected: str) -> None:
         ({"vlm": {}}, "vlm: unknown key; did you mean 'vllm'?"),
         (
             {"vllm": {"max_num_seq": 8}},
-            "vllm.max_num_seq: unknown flag of vllm serve; did you mean 'max_num_seqs'?",
+            "vllm: unknown vLLM flag '--max-num-seq'; did you mean '--max-num-seqs'?",
         ),
-        ({"benchmark": {"reqest_rate": 8}}, "benchmark.reqest_rate: unknown flag of vllm bench"),
-        ({"vllm": {"no_async_scheduling": True}}, "write async_scheduling: false"),
         ({"vllm": {"api_key": "x"}}, "vllm.api_key: would be recorded"),
         ({"vllm": {"max_num_seqs": True}}, "vllm.max_num_seqs: must be one number or text"),
         ({"vllm": {"max_num_seqs": [1, 2]}}, "must be one number or text, got [1, 2]"),
         ({"vllm": {"max_num_seqs": 0}}, "vllm: max_num_seqs must be an integer >= 1"),
-        ({"vllm": {"enforce_eager": 1}}, "vllm.enforce_eager: must be true or false, got 1"),
-        ({"vllm": {"port": 0}}, "vllm.port: must be a whole number from 1"),
-        ({"vllm": {"extra_args": ["--seed=1"]}}, "--seed=1 is a known flag: give it as seed"),
+        ({"vllm": {"async_scheduling": 1}}, "vllm.async_scheduling: must be true or false, got 1"),
+        ({"vllm": {"port": 0}}, "vllm.port: must be an integer >= 1, got 0"),
+        ({"vllm": {"extra_args": ["--api-key=k"]}}, "--api-key=k: would be recorded"),
+        ({"benchmark": {"extra_args": ["--model", "m"]}}, "--model: is set by collect"),
         ({"vllm": {"extra_args": "--x"}}, "extra_args: must be a list of words"),
         ({"vllm": {"max_num_seqs": 1, "max-num-seqs": 2}}, "given twice"),
-        ({"vllm": 3}, "vllm: must be a mapping"),
+        ({"vllm": 3}, "vllm: must be an object of keys and values, got 3"),
         ({"vllm": {"model": "other"}}, "'other' is not the block's model 'm'"),
         ({"model": None}, "model: must name the model"),
         ({"benchmark": []}, "benchmark: the list is empty"),
@@ -143,7 +153,7 @@ def test_values_become_words(settings: dict[str, Any], expected: str) -> None:
         ({"benchmark": {"request_rate": 0}}, "request_rate: must be > 0 requests/s or inf, got 0"),
         ({"benchmark": {"request_rate": []}}, "request_rate: the list is empty"),
         ({"benchmark": {"request_rate": [4, 4.0]}}, "another run is named c/rate-4-run-1"),
-        ({"runs": 0}, "runs: must be a whole number from 1"),
+        ({"runs": 0}, "runs: must be an integer >= 1, got 0"),
         ({"name": "a/b"}, "name: 'a/b' cannot name a folder"),
         ({"name": ".."}, "name: '..' cannot name a folder"),
     ],

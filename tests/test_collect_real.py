@@ -1,22 +1,18 @@
 """Collecting from a real vLLM, which the variables below name.
 
-Oracles: vLLM's own counters and log for the settings, the request rates and lengths asked for, and
-its parsers for the list of flags.
+Oracles: vLLM's own counters and log for the settings, the request rates and lengths asked for.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pysimbind.cli import main
-from pysimbind.collect.flags import TABLES
 from pysimbind.formats import load_experiment
 
 VLLM = os.environ.get("PYSIMBIND_VLLM", "")
@@ -59,15 +55,3 @@ def test_two_short_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert f"KV cache size: {32 * blocks:,} tokens" in (folder / "server.log").read_text()
         counters = experiment.provenance["counters"]
         assert counters["generation_tokens"] >= 30 * 16
-
-
-def test_the_flags_are_those_of_vllm() -> None:
-    """What ``--help`` lists at the beginning of a line; --no-x is --x: false."""
-    for section, words in (("vllm", ["serve"]), ("benchmark", ["bench", "serve"])):
-        command = [VLLM, *words, "--help=all"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        heads = [re.split(r"\s{2,}", h)[0] for h in re.findall(r"^  (-.*)$", done.stdout, re.M)]
-        flags = {f.replace("-", "_") for h in heads for f in re.findall(r"--([a-z0-9][\w-]+)", h)}
-        assert len(flags) > 50
-        known = set(TABLES[section]) | {"help", "config"}
-        assert {f for f in flags if not {f, f.removeprefix("no_")} & known} == set()

@@ -25,7 +25,7 @@ _WORDS = {
     "int": "an integer",
     "str": "a string",
     "bool": "true or false",
-    "object": "a JSON object",
+    "object": "an object of keys and values",
     "array": "a list",
     "null": "null",
 }
@@ -69,7 +69,7 @@ def _place(where: str, at: str, path: list[str | int]) -> str:
             text += f"[{step}]"
         else:
             text += f".{step}" if text else step
-    return f"{where}: {text or 'the file'}"
+    return f"{where}: {text}" if text else where
 
 
 def _wanted(message: str, value: object) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import CollectError, InputError
 from ..experiment import Experiment
 from ..formats import ReadOptions, load_experiment
+from ..vllm import flags
 from ..vllm.settings import Known
 from .observed import growth, observe, read_version
 from .plan import Run
@@ -146,10 +147,7 @@ def _bench_environment() -> dict[str, str]:
 
 def _flags(run: Run) -> Known:
     """Return the settings that the file's flags ask for."""
-    values = run.config.as_dict()
-    names = (key.removeprefix("vllm.") for key in run.settings)
-    fields = ({"num_gpu_blocks_override": "num_gpu_blocks"}.get(name, name) for name in names)
-    return Known("flags", {name: values[name] for name in fields if name in values})
+    return Known("flags", flags.parse(run.serve))
 
 
 def _load(path: Path) -> Experiment:

@@ -21,20 +21,37 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from .._io.files import decode_text, parse_json, read_bytes
+from .._io.schema import decode
 from .._io.yaml_text import parse_yaml
-from ..config import FIELDS, ServerConfig
+from ..config import ServerConfig
 from ..errors import ConfigError, InputError, nearest
-from .flags import EXTRA, normalised, suggest, words
+from .flags import normalised, words
 
-_BLOCK = ("name", "description", "model", "runs", "vllm", "benchmark")
 _FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@,-]*")
 _LONGEST_NAME = 120
 _DEFAULT_HOST, _DEFAULT_PORT = "127.0.0.1", 8000
 _NEEDS = "YAML needs PyYAML: pip install 'pysimbind[collect]' (or write it as .json)"
 _EVERYWHERE = ("0.0.0.0", "::", "")
+
+
+class Block(msgspec.Struct, forbid_unknown_fields=True):
+    """A block of the file, as it stands there."""
+
+    vllm: dict[str, Any]
+    benchmark: dict[str, Any] | list[dict[str, Any]]
+    name: str | int | float | None = None
+    description: Any = None
+    model: str | None = None
+    runs: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1
+
+
+_BLOCK = Block.__struct_fields__
+_Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
 @dataclass(frozen=True)
@@ -85,15 +102,17 @@ def read_plan(path: str | os.PathLike[str]) -> tuple[Run, ...]:
     """Return the runs of a collect file, in its order.
 
     Raises ``ConfigError`` naming file and key for anything that is not of the shape above, a flag
-    that vLLM does not have, or a server setting that cannot be simulated.
+    that collect must set itself, or a server setting that cannot be simulated.
     """
     where = str(path)
     runs: list[Run] = []
-    for key, block, at in _blocks(_read_file(Path(path)), where, Path(path).stem):
-        for run in _runs(key, block, at):
+    for key, block, place in _blocks(_read_file(Path(path)), where, Path(path).stem):
+        for run in _runs(key, block, where, place):
             twin = next((old for old in runs if old.path == run.path), None)
             if twin is not None:
-                raise ConfigError(f"{at}: another run is named {run.path}: give each a name")
+                raise ConfigError(
+                    f"{where}: {place or key}: another run is named {run.path}: give each a name"
+                )
             runs.append(run)
     return tuple(runs)
 
@@ -106,11 +125,11 @@ def _read_file(path: Path) -> Any:
     return parse_yaml(text, str(path), ConfigError, _NEEDS)
 
 
-def _blocks(top: Any, where: str, stem: str) -> Iterator[tuple[str, Mapping[Any, Any], str]]:
+def _blocks(top: Any, where: str, stem: str) -> Iterator[tuple[str, Any, str]]:
     """Yield each block with its key and its place in the file."""
-    _mapping(top, where)
+    top = _mapping(_with_texts_as_keys(top), where)
     if "vllm" in top or "benchmark" in top:
-        yield stem, top, f"{where}: "
+        yield stem, top, ""
         return
     inner, at = top, ""
     if set(top) == {"test"} and not {"vllm", "benchmark"} & set(_mapping(top["test"], where)):
@@ -118,29 +137,34 @@ def _blocks(top: Any, where: str, stem: str) -> Iterator[tuple[str, Mapping[Any,
     if not inner:
         raise ConfigError(f"{where}: holds no block with vllm: and benchmark: sections")
     for key, block in inner.items():
-        place = f"{where}: {at}{key}"
         if not isinstance(block, dict):
-            hint = suggest(str(key), _BLOCK)
-            raise ConfigError(f"{place}: neither a block nor a key of one{hint}")
-        yield str(key), block, f"{place}."
+            hint = nearest(key, _BLOCK) or f" (known: {', '.join(_BLOCK)})"
+            raise ConfigError(f"{where}: {at}{key}: neither a block nor a key of one{hint}")
+        yield key, block, f"{at}{key}"
 
 
-def _runs(key: str, block: Mapping[Any, Any], at: str) -> Iterator[Run]:
-    for name in block:
-        if name not in _BLOCK:
-            raise ConfigError(f"{at}{name}: unknown key{suggest(str(name), _BLOCK)}")
-    folder = _folder(block.get("name", key), f"{at}name")
-    vllm = dict(normalised(_section(block, "vllm", at), "vllm", f"{at}vllm"))
+def _with_texts_as_keys(value: Any) -> Any:
+    """Return a value whose mappings have texts as keys: YAML's may be numbers."""
+    if isinstance(value, dict):
+        return {str(key): _with_texts_as_keys(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_texts_as_keys(each) for each in value]
+    return value
+
+
+def _runs(key: str, obj: Any, where: str, place: str) -> Iterator[Run]:
+    block = decode(obj, Block, where, ConfigError, place)
+    at = f"{where}: {place}." if place else f"{where}: "
+    folder = _folder(key if block.name is None else block.name, f"{at}name")
+    vllm = dict(normalised(block.vllm, "vllm", f"{at}vllm"))
     model = _model(block, vllm, at)
     host = str(vllm.pop("host", _DEFAULT_HOST))
-    port = _whole(vllm.pop("port", _DEFAULT_PORT), 1, f"{at}vllm.port")
-    repeats = _whole(block.get("runs", 1), 1, f"{at}runs")
+    port = decode(vllm.pop("port", _DEFAULT_PORT), _Port, f"{at}vllm.port", ConfigError)
     served = vllm.get("served_model_name")
-    entries = list(_entries(block, at))
-    for entry, place, label in entries:
-        for bench, suffix in _by_rate(normalised(entry, "benchmark", place), place):
+    for entry, entry_at, label in _entries(block, at):
+        for bench, suffix in _by_rate(normalised(entry, "benchmark", entry_at), entry_at):
             parts = [*([label] if label else []), *suffix]
-            for repeat in range(1, repeats + 1):
+            for repeat in range(1, block.runs + 1):
                 yield Run(
                     block=folder,
                     name="-".join([*parts, f"run-{repeat}"]),
@@ -149,7 +173,7 @@ def _runs(key: str, block: Mapping[Any, Any], at: str) -> Iterator[Run]:
                     host=host,
                     port=port,
                     serve=tuple(words(vllm, "vllm", f"{at}vllm")),
-                    bench=tuple(words(bench, "benchmark", place)),
+                    bench=tuple(words(bench, "benchmark", entry_at)),
                     config=_server_config(vllm, f"{at}vllm"),
                     settings=_settings(model, vllm, bench),
                 )
@@ -160,33 +184,24 @@ def _settings(model: str, vllm: dict[str, Any], bench: dict[str, Any]) -> dict[s
     return {"model": model} | {f"{s}.{k}": v for s, each in both for k, v in each.items()}
 
 
-def _section(block: Mapping[Any, Any], name: str, at: str) -> Mapping[Any, Any]:
-    if name not in block:
-        raise ConfigError(f"{at}{name}: missing{nearest(name, map(str, block))}")
-    return _mapping(block[name], f"{at}{name}")
-
-
-def _mapping(value: Any, where: str) -> Mapping[Any, Any]:
+def _mapping(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: must be a mapping of keys to values, got {value!r:.60}")
     return value
 
 
-def _entries(
-    block: Mapping[Any, Any], at: str
-) -> Iterator[tuple[Mapping[Any, Any], str, str | None]]:
+def _entries(block: Block, at: str) -> Iterator[tuple[dict[str, Any], str, str | None]]:
     """Yield each benchmark of a block, its place, and its name where there are several."""
-    given = block.get("benchmark")
-    if not isinstance(given, list):
-        yield _section(block, "benchmark", at), f"{at}benchmark", None
+    given = block.benchmark
+    if isinstance(given, dict):
+        yield given, f"{at}benchmark", None
         return
     if not given:
         raise ConfigError(f"{at}benchmark: the list is empty")
     for i, item in enumerate(given):
         place = f"{at}benchmark[{i}]"
-        entry = dict(_mapping(item, place))
-        default = f"bench-{i + 1}" if len(given) > 1 else None
-        label = entry.pop("name", default)
+        entry = dict(item)
+        label = entry.pop("name", f"bench-{i + 1}" if len(given) > 1 else None)
         yield entry, place, None if label is None else _folder(label, f"{place}.name")
 
 
@@ -207,12 +222,12 @@ def _by_rate(bench: dict[str, Any], place: str) -> Iterator[tuple[dict[str, Any]
         yield bench | {"request_rate": rate}, (f"rate-{float(rate):g}",)
 
 
-def _model(block: Mapping[Any, Any], vllm: dict[str, Any], at: str) -> str:
+def _model(block: Block, vllm: dict[str, Any], at: str) -> str:
     """Take the model from the block or its server section, out of the latter's flags."""
     own = vllm.pop("model", None)
-    model = block.get("model") if own is None else own
-    if own is not None and block.get("model") not in (None, own):
-        raise ConfigError(f"{at}vllm.model: {own!r} is not the block's model {block['model']!r}")
+    model = block.model if own is None else own
+    if own is not None and block.model not in (None, own):
+        raise ConfigError(f"{at}vllm.model: {own!r} is not the block's model {block.model!r}")
     if not isinstance(model, str) or not model or model.startswith("-"):
         raise ConfigError(f"{at}model: must name the model to serve, got {model!r:.60}")
     return model
@@ -227,17 +242,9 @@ def _folder(name: Any, where: str) -> str:
     return text
 
 
-def _whole(value: Any, least: int, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**16:
-        raise ConfigError(f"{where}: must be a whole number from {least} to 65535, got {value!r}")
-    return value
-
-
 def _server_config(vllm: Mapping[str, Any], where: str) -> ServerConfig:
-    """Read the settings that are simulated."""
-    fields = {"num_gpu_blocks_override", *FIELDS}
-    modelled = {flag: v for flag, v in vllm.items() if flag in fields and flag != EXTRA}
+    """Read the settings that are simulated; flags that are not are vLLM's alone."""
     try:
-        return ServerConfig.from_vllm_args(words(modelled, "vllm", where))
+        return ServerConfig.from_vllm_args(words(vllm, "vllm", where))
     except InputError as exc:
         raise ConfigError(f"{where}: {exc}") from exc
