@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
-from . import fit, workloads
+from . import workloads
 from .checks import CheckReport, Finding, check_experiment
 from .config import ServerConfig
 from .errors import (
@@ -37,6 +38,11 @@ from .simulator import Simulator, simulate, simulate_batch
 from .trace import StepTrace
 from .vllm.arrivals import arrival_deltas_us, rescaled_arrivals, sequential_arrivals
 from .workload import Workload
+
+if TYPE_CHECKING:
+    from .fit._typed import fit  # a function to type checkers, who know no callable modules
+else:
+    from . import fit
 
 try:
     __version__ = version("pysimbind")

@@ -180,7 +180,9 @@ RULES = [
         "(v.input[i]+v.output[i])+8",
     ),
     Mutant("the hinge one token later", "hingeTokens = 256", "hingeTokens = 257"),
-    Mutant("a batch of one kind counts as mixed", "s.decodes > 0 && s.numChunks > 0", "true"),
+    Mutant(
+        "a batch of one kind counts as mixed", "if prefills && b.decodes > 0 {", "if prefills {"
+    ),
     Mutant(
         "renewal derivatives forget the queue",
         "if o.blocked && t > o.from {",
@@ -340,8 +342,13 @@ BLIS = [
     Mutant("an arrival at a step misses it", "run.now-1)/period+1", "run.now)/period+1"),
     Mutant(
         "steps of blis-2025-07 go on beyond the horizon",
-        "last > run.horizon || last",
-        "last > run.horizon+1 || last",
+        "max(run.now, last) > run.horizon ||",
+        "max(run.now, last) > run.horizon+1 ||",
+    ),
+    Mutant(
+        "steps of blis-2025-07 come back from beyond the horizon",
+        "max(run.now, last) > run.horizon ||",
+        "last > run.horizon ||",
     ),
     Mutant(
         "steps too long to be counted leap",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -23,6 +23,8 @@ class Whole(msgspec.Struct, forbid_unknown_fields=True):
     by_name: dict[str, Finite | None] = {}
     pairs: list[tuple[Finite, Finite]] = []
     one: Part | None = None
+    role: Literal["big", "small"] | None = None
+    some: Annotated[list[int], msgspec.Meta(min_length=1)] | None = None
 
 
 GOOD: dict[str, Any] = {"parts": [{"weight": 1}]}
@@ -51,6 +53,9 @@ def test_good_objects() -> None:
         ({"by_name": {"a": 1, "b": "y"}}, "by_name.b", ["number or null", "got 'y'"]),
         ({"pairs": [[1, 2], [3]]}, "pairs[1]", ["length 2", "got [3]"]),
         ({"pairs": [[1, 2], [3, "z"]]}, "pairs[1][1]", ["number", "got 'z'"]),
+        ({"role": "bigg"}, "role", ["one of big, small", "got 'bigg'"]),
+        ({"role": 3}, "role", ["one of big, small", "got 3"]),
+        ({"some": []}, "some", ["not be empty"]),
         ({"parts": "p" * 99}, "parts", ["list", "got 'ppp"]),
     ],
 )

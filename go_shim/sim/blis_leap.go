@@ -205,7 +205,11 @@ func (run *blisLeap) prefillStep() bool {
 // leap executes decode steps up to the next completion, or until an arrival precedes the next step.
 func (run *blisLeap) leap() bool {
 	if run.decodeFor != run.running {
-		ticks, ok := run.ticks(run.model.decodeBase(run.running))
+		seconds := run.model.decodeSeconds(run.running) // as decodeBase, which is too long to be inlined
+		if run.model.beyond {
+			seconds = plusExtra(seconds, run.model.c, shape{decodes: run.running}, 0)
+		}
+		ticks, ok := run.ticks(seconds * microsPerSecond)
 		if !ok {
 			return false
 		}
@@ -221,7 +225,7 @@ func (run *blisLeap) leap() bool {
 		return false
 	}
 	last := run.now + (k-1)*period
-	if last > run.horizon || last < -maxClock {
+	if max(run.now, last) > run.horizon || last < -maxClock { // time may run backwards
 		return false
 	}
 	run.grad.composed(float64(run.now), run.head < run.arrived)
@@ -263,13 +267,13 @@ func (run *blisLeap) executed(k, ticks, tokenTick int64) {
 	}
 }
 
-// differentiate writes the derivatives of the latency of request i, whose so many tokens the step
-// before has made.
+// differentiate writes the derivatives of the latency of request i, which has now this many tokens.
+// The step before made the last of them.
 func (run *blisLeap) differentiate(rows []float64, i int, tokens int64) {
 	run.grad.write(rows, i, tokens, run.input[i], run.grad.origin(i, nil))
 }
 
-// latency of request i in seconds, when it has so many tokens.
+// latency is that of request i in seconds, until it has this many tokens.
 func (run *blisLeap) latency(i int, tokens, tokenTick int64) float64 {
 	if run.delays.any {
 		tokenTick += int64(run.delays.of(tokens, run.input[i]))

@@ -183,7 +183,7 @@ func (run *blisReference) step(event blisEvent) bool {
 	return true
 }
 
-// trace reports a step to whoever listens; the requests from the first-th on were admitted in it.
+// trace reports a step to OnStep. The step admitted the requests running[first:].
 func (run *blisReference) trace(now, ticks int64, b batch, first int) {
 	if run.result.OnStep == nil {
 		return
@@ -217,8 +217,8 @@ func (run *blisReference) elapse(event blisEvent, b *batch) *timeGrad {
 	return &next
 }
 
-// differentiate writes the derivatives of the latency of request i, whose so many tokens the step at
-// hand has made.
+// differentiate writes the derivatives of the latency of request i, which has now this many tokens.
+// The step at hand made the last of them.
 func (run *blisReference) differentiate(rows []float64, i int, tokens int64) {
 	if run.grad != nil {
 		run.grad.write(rows, i, tokens, run.input[i], run.grad.origin(i, nil))
@@ -309,7 +309,7 @@ func (run *blisReference) complete(tokenTick int64) {
 	run.running = remaining
 }
 
-// latency of request i in seconds, when it has so many tokens.
+// latency is that of request i in seconds, until it has this many tokens.
 func (run *blisReference) latency(i int, tokens, tokenTick int64) float64 {
 	delay := int64(run.delays.of(tokens, run.input[i]))
 	return float64(tokenTick+delay-run.arrival[i]) / microsPerSecond

@@ -16,7 +16,7 @@ type tieHeap struct {
 	begun    bool
 }
 
-// waitingStep is a step that was pushed when so many arrivals had been executed.
+// waitingStep is a step, and how many arrivals had been executed when it was pushed.
 type waitingStep struct {
 	tick    int64
 	arrived int
@@ -34,7 +34,7 @@ func (h *tieHeap) reset() {
 	h.waited, h.replayed, h.begun = h.waited[:0], 0, false
 }
 
-// wait notes a step that is pushed while an arrival is due no later, after so many others.
+// wait notes a step that is pushed while an arrival is due no later. arrived is how many were before.
 func (h *tieHeap) wait(tick int64, arrived int) {
 	h.waited = append(h.waited, waitingStep{tick, arrived})
 }

@@ -27,13 +27,13 @@ func (d divider) split(a int64) (quotient, rest int64) {
 	return quotient, rest
 }
 
-// full is how many blocks so many tokens fill.
+// full is the number of blocks that a number of tokens fill.
 func (d divider) full(tokens int64) int64 {
 	quotient, _ := d.split(tokens)
 	return quotient
 }
 
-// blocks is how many blocks so many tokens fill or begin.
+// blocks is the number of blocks that a number of tokens fill or begin.
 func (d divider) blocks(tokens int64) int64 { return d.full(tokens + d.size - 1) }
 
 // place is the place of a token in its block.

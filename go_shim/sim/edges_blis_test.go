@@ -125,6 +125,13 @@ func TestEdgesOfBLISRuns(t *testing.T) {
 			c.p.Coeffs[intercept] = 1e-6 * (float64(maxLeapPeriod) + 16*float64(by))
 			return c
 		}, [3]string{plain, plain, reference}, nil, [3]bool{}},
+		{"back from beyond the horizon", func(by int64) trial {
+			c := blisTrial(same(1, 3, 3)) // a prefill of 5 ms, then decodes of -1 ms: at 5 ms and 4 ms
+			c.p.Coeffs[intercept], c.p.Coeffs[3] = -1e-3, 6e-3
+			c.c.HorizonS = 5e-3 + 1e-6*float64(by)
+			return c
+		}, [3]string{reference, plain, plain}, blisBites(func(r *Result) bool { return math.IsNaN(r.E2E[0]) }),
+			[3]bool{true, false, false}},
 		{"a coefficient of contexts", func(by int64) trial {
 			c := blisTrial(same(1, 3, 8))
 			c.p.Coeffs[termContext] = 1e-6 * float64(by)

@@ -281,3 +281,15 @@ func TestV1RenewalCountsFromSending(t *testing.T) {
 		}
 	}
 }
+
+// TestEdgesOfMixedSteps: the term counts the steps that both decode and prefill, worked out here. The
+// first request is alone until the second one is sent, in its second step; their steps end at 1, 2 and
+// 3.5 s.
+func TestEdgesOfMixedSteps(t *testing.T) {
+	p := &Params{Coeffs: [NumTerms]float64{intercept: 1, termMixed: 0.5}}
+	w := lengths([]float64{0, 1.5}, []int64{3, 3}, []int64{3, 1})
+	checkEngines(t, 0, w, v1TestConfig(), p)
+	r := runV1(t, w, v1TestConfig(), p)
+	checkEqual(t, "TTFT", []float64{1, 2}, r.TTFT)
+	checkEqual(t, "E2E", []float64{3.5, 2}, r.E2E)
+}

@@ -43,7 +43,8 @@ type finishNode struct {
 	next int32 // node of the same slot, or free one; 0: none
 }
 
-// newFinishWheel is for so many requests at a time, all of which finish within so many steps.
+// newFinishWheel has room for a number of requests at a time. Each must finish within a number of steps
+// of its insertion.
 func newFinishWheel(requests int, steps int64) finishWheel {
 	w := finishWheel{soonest: never, nodes: make([]finishNode, requests+1)}
 	for steps>>w.shift >= wheelSlots-1 {

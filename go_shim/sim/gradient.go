@@ -121,8 +121,8 @@ func (g *gradient) features(b *batch, f *[NumTerms]float64) {
 	}
 }
 
-// delivered is the derivative of the moment at which the client has the last of so many tokens of a
-// request, made by the step before.
+// delivered is the derivative of the moment at which the client has a token of a request: the last of
+// tokens, which the step before made.
 func (g *gradient) delivered(tokens, prompt int64) timeGrad {
 	t := g.now
 	t.gaps, t.tokens = g.tokenGaps, g.tokens
@@ -140,8 +140,8 @@ func (g *gradient) addDelay(coeffs []float64, tokens, prompt int64) {
 	}
 }
 
-// write puts the derivatives of the latency of request i, which has now so many tokens, into its row:
-// those of delivered minus since, in seconds per unit of each parameter, overheads in µs.
+// write puts the derivatives of the latency of request i into its row: delivered minus since, in seconds
+// per unit of each parameter, overheads in µs. tokens is how many the request has now.
 func (g *gradient) write(rows []float64, i int, tokens, prompt int64, since *timeGrad) {
 	count := g.terms.Count
 	row := rows[i*(count+NumOverheads) : (i+1)*(count+NumOverheads)]

@@ -14,7 +14,7 @@ type kvDemand struct {
 	running int64   // where blocks are counted
 }
 
-// context is how many tokens the running requests, so many, have computed before they decode in a step.
+// context is how many tokens all running requests have computed before they decode in a step.
 func (k *kvDemand) context(step, running int64) int64 { return k.tokens + running*(step-1) }
 
 func (k *kvDemand) reset(by divider, phases []int64, follow bool) {
@@ -39,7 +39,7 @@ func (k *kvDemand) leave(a int64) {
 	}
 }
 
-// held is how many blocks so many tokens take, where that is followed.
+// held is the number of blocks that a number of tokens take, where that is followed.
 func (k *kvDemand) held(tokens int64) int64 {
 	if !k.follow {
 		return 0

@@ -52,7 +52,7 @@ type shape struct {
 	numChunks int64 // N: requests that prefill
 }
 
-// add counts a prefill chunk of n tokens that follow so many computed ones.
+// add counts a prefill chunk of n tokens, which follow the computed ones.
 func (b *batch) add(n, computed int64) {
 	b.shape = b.shape.with(n)
 	b.attention += attention(n, computed)
@@ -64,10 +64,10 @@ func (s shape) with(n int64) shape {
 	return shape{s.decodes, s.prefill + n, max(s.maxChunk, n), s.numChunks + 1}
 }
 
-// attention is the pairs of query and key in a chunk of n tokens that follow so many computed ones.
+// attention is the pairs of query and key in a chunk of n tokens, which follow the computed ones.
 func attention(n, computed int64) int64 { return n*computed + n*(n+1)/2 }
 
-// onlyDecodes tells whether a batch decodes for so many requests, and does nothing else.
+// onlyDecodes tells whether a batch decodes for this many requests, and does nothing else.
 func (s *shape) onlyDecodes(decodes int64) bool { return s.decodes == decodes && s.numChunks == 0 }
 
 // model is the step-time model of a candidate, in µs. What grows from step to step while the same
@@ -160,8 +160,8 @@ func (m *model) duration(base float64, context int64) float64 {
 	return base + m.slope(context)
 }
 
-// slope is what so many tokens of context cost. So much longer is each step than the one before
-// while as many requests decode and nothing else happens.
+// slope is what a number of tokens of context cost. Given the number of requests that decode, it is by
+// how much each step is longer than the one before, while nothing else happens.
 func (m *model) slope(tokens int64) float64 {
 	return float64(m.c[termContext]*float64(tokens)) * microsPerSecond
 }
@@ -181,7 +181,7 @@ func newDelays(c *[NumTerms]float64) delays {
 	}
 }
 
-// of is the delay of the last of so many tokens of a request.
+// of is the delay of a request's latest token, where tokens is how many it has.
 func (d *delays) of(tokens, prompt int64) float64 {
 	return float64(d.out*float64(tokens)) + float64(d.prompt*float64(prompt))
 }

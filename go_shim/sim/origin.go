@@ -70,7 +70,7 @@ func (g *gradient) stepBack(s *timeGrad, back int64) *timeGrad {
 	return &step
 }
 
-// subtract takes n times another derivative off, of so many terms.
+// subtract takes n times another derivative off. count is the number of terms.
 func (g *timeGrad) subtract(other *timeGrad, n float64, count int) {
 	if n == 0 {
 		return

@@ -11,9 +11,8 @@ import (
 // shared by their engines and never written after newV1. Times are float64 µs, never truncated.
 type v1 struct {
 	numRequests int
-	order       []int32     // requests by (arrival, index)
 	arrival     []float64   // µs, as the client plans them
-	planned     []v1Planned // the requests in order, then one that is never sent
+	planned     []v1Planned // the requests by (arrival, index), then one that is never sent
 	input       []int64
 	output      []int64     // max_tokens, at least 1
 	longest     tokenCounts // of any request
@@ -39,7 +38,7 @@ type v1 struct {
 	together int64 // the most KV blocks that requests can hold which run together
 	lasting  int64 // blocks that others may take before a prefix may be evicted; see prefixHits
 
-	// patience is more steps than any prefill needs: so many without a token never end.
+	// patience is more steps than any prefill needs: a run with that many without a token never ends.
 	patience int64
 }
 
@@ -106,9 +105,9 @@ func (v *v1) plan(arrivalS []float64) {
 	for i, a := range arrivalS {
 		v.arrival[i] = a * microsPerSecond
 	}
-	v.order = arrivalOrder(v.arrival)
-	v.planned = make([]v1Planned, 0, len(v.order)+1)
-	for _, i := range v.order {
+	order := arrivalOrder(v.arrival)
+	v.planned = make([]v1Planned, 0, len(order)+1)
+	for _, i := range order {
 		v.planned = append(v.planned, v1Planned{int(i), v.input[i], v.output[i], v.arrival[i]})
 	}
 	v.planned = append(v.planned, v1Planned{arrival: math.Inf(1)})

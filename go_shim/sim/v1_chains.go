@@ -119,7 +119,7 @@ func (t *chainTable) layPaths(w *Workload, output []int64, blockSize int64) {
 	}
 }
 
-// chainGroup is two requests or more, order[from:to], that share so many blocks.
+// chainGroup is two requests or more, order[from:to], and how many blocks they share.
 type chainGroup struct {
 	from, to, shared int
 	edge             int32 // the last one that they share, or noEdge

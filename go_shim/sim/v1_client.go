@@ -102,7 +102,8 @@ func (c *v1Client) send() {
 func (c *v1Client) completed(i int, step int64, at float64, grad *gradient) {
 	seat := clientSeat{at, step, i}
 	place := len(c.free)
-	for taken := max(c.next-int(c.concurrency), 0); place > taken && seat.before(&c.free[place-1]); place-- {
+	for taken := max(c.next-int(c.concurrency), 0); place > taken && seat.before(&c.free[place-1]); {
+		place--
 	}
 	c.free = slices.Insert(c.free, place, seat)
 	if c.sentGrad != nil {

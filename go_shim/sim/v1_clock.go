@@ -39,8 +39,8 @@ func (c *v1Clock) evenPace(base float64) {
 	}
 }
 
-// pace sets the length of the next steps: of a batch that decodes for so many requests, with so many
-// tokens of context, and of those after it if they only decode.
+// pace sets the length of the next steps: of a batch with this base, decodes and context, and of those
+// after it if they only decode for the same requests.
 func (c *v1Clock) pace(base float64, decodes, context int64) {
 	if !c.model.context {
 		c.evenPace(base)

@@ -203,8 +203,8 @@ func (c *v1Checker) hopeless() bool {
 // checkOrder: requests that are never preempted are admitted first come, first served.
 func (c *v1Checker) checkOrder(r *Result) {
 	rank := make([]int, len(r.TTFT))
-	for at, i := range c.run.order {
-		rank[i] = at
+	for at, q := range c.run.planned[:len(rank)] {
+		rank[q.request] = at
 	}
 	latest := -1
 	for _, i := range c.admitted {

@@ -45,8 +45,8 @@ func newV1Pool(v *v1) *v1Pool {
 
 func (k *v1Pool) used() int64 { return k.usable - k.free }
 
-// hits returns the cached blocks that request i, of so many tokens, starts with. At least one token
-// is left to compute, so a full repeat of aligned blocks computes the last one again.
+// hits returns the cached blocks that request i starts with, which has this many tokens. At least one
+// token is left to compute, so a full repeat of aligned blocks computes the last one again.
 func (k *v1Pool) hits(i int, tokens int64) []int32 {
 	if k.chains == nil {
 		return nil
@@ -62,7 +62,7 @@ func (k *v1Pool) hits(i int, tokens int64) []int32 {
 	return hit
 }
 
-// demand is how many blocks of the free list request i needs to hold so many tokens, hit included:
+// demand is how many blocks of the free list request i needs to hold this many tokens, hit included:
 // hit blocks that nobody uses lie in the free list too.
 func (k *v1Pool) demand(i int, tokens int64, hit []int32) int64 {
 	n := ceilDiv(tokens, k.blockSize) - int64(len(k.held[i])) - int64(len(hit))
@@ -90,7 +90,7 @@ func (k *v1Pool) admit(i int, hit []int32) {
 	}
 }
 
-// grow takes the blocks that request i lacks to hold so many tokens; demand has checked them.
+// grow takes the blocks that request i lacks to hold this many tokens; demand has checked them.
 func (k *v1Pool) grow(i int, tokens int64) {
 	for int64(len(k.held[i]))*k.blockSize < tokens {
 		k.held[i] = append(k.held[i], k.take())

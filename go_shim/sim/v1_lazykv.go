@@ -106,8 +106,8 @@ func (k *v1LazyPool) take(n int64) {
 	}
 }
 
-// release frees the blocks of a request: so many that are not cached, so many of its own that are,
-// and those of shared chains. A preempted request may come back for its own.
+// release frees the blocks of a request: the uncached ones, the cached ones that are its own, and those
+// of shared chains. A preempted request may come back for its own.
 func (k *v1LazyPool) release(i int, uncached, own int64, shared []v1Span, preempted bool) {
 	k.free += uncached + own
 	if !k.caching {

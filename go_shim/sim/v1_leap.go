@@ -165,7 +165,7 @@ func (run *v1Leap) loop() {
 			}
 			continue
 		}
-		if !run.wait() { // whoever has a seat has a batch in flight: if none is left to send, all is done
+		if !run.wait() { // no batch is in flight, so nobody has a seat: if none is left to send, all is done
 			return
 		}
 	}
@@ -198,7 +198,7 @@ func (run *v1Leap) quiet() bool {
 	return run.composed > run.executed && run.batch(run.executed).onlyDecodes(decodes)
 }
 
-// admits tells whether the head of the queue would get a share of so much budget.
+// admits tells whether the head of the queue would get a share of this budget.
 func (run *v1Leap) admits(budget int64) bool {
 	return run.head < run.arrived && run.seats < run.maxSeqs && budget > 0 &&
 		(run.rules.chunked || run.planned[run.head].input <= budget)
@@ -230,7 +230,7 @@ func (run *v1Leap) leap() bool {
 	k := most
 	if run.head == run.arrived && run.seats < run.maxSeqs && decodes < run.budget {
 		k = run.clock.advanceBefore(run.nextAt, most)
-	} else { // whoever is sent meanwhile has to wait
+	} else { // a request that is sent meanwhile has to wait
 		run.clock.advance(k)
 	}
 	last := run.clock.last

@@ -55,16 +55,13 @@ func (run *v1Leap) firstTokens(prefilled int, at float64) {
 		}
 		if q.output == 1 {
 			single = true
+			if sync {
+				run.held += run.kv.held(q.input)
+			}
+		} else if sync {
+			run.active.insert(finish{number + q.output - 1, place + i})
+			run.kv.join(q.input - number)
 		}
-		if !sync {
-			continue
-		}
-		if q.output == 1 {
-			run.held += run.kv.held(q.input)
-			continue
-		}
-		run.active.insert(finish{number + q.output - 1, place + i})
-		run.kv.join(q.input - number)
 	}
 	if !single {
 		return
@@ -98,17 +95,17 @@ func (run *v1Leap) release(q *v1Planned, at float64) {
 // lastToken gives a request its last token, and its seat to others.
 func (run *v1Leap) lastToken(q *v1Planned, at float64) {
 	run.seats--
-	if !run.bare {
+	switch {
+	case run.plain:
+		run.r.E2E[q.request] = (at - q.arrival) / microsPerSecond
+	case run.bare:
+		run.r.E2E[q.request] = (at + run.delays.of(q.output, q.input) - q.arrival) / microsPerSecond
+	default:
 		if run.prefix.follow {
 			run.prefix.drop(run.chains, q.request)
 		}
 		run.last(q.request, q.input, q.output, at)
-		return
 	}
-	if run.delays.any {
-		at += run.delays.of(q.output, q.input)
-	}
-	run.r.E2E[q.request] = (at - q.arrival) / microsPerSecond
 }
 
 // sampleKV notes the demand for blocks before some are given back, where that is followed.

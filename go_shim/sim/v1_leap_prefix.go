@@ -102,7 +102,7 @@ func (run *v1Leap) hit(q *v1Planned) bool {
 	return true
 }
 
-// cache notes that so many tokens of a request's prompt are computed.
+// cache notes that the first tokens of a request's prompt are computed; done is their number.
 func (run *v1Leap) cache(q *v1Planned, done int64) {
 	h, t := run.prefix, run.chains
 	i := q.request
@@ -125,7 +125,7 @@ func (run *v1Leap) cache(q *v1Planned, done int64) {
 	}
 }
 
-// hold lets request i hold the cached blocks of its leading chains, up to so many.
+// hold lets request i hold the cached blocks of its leading chains. to is their number.
 func (h *prefixHits) hold(t *chainTable, i int, to int32) {
 	t.stretches(i, h.span[i], to, func(first, last int64) {
 		for c := first; c < last; c++ {

@@ -18,7 +18,7 @@ type v1Found struct{ piece, from, to int32 }
 
 func (h *v1Hit) blocks() int64 { return h.shared + h.parked }
 
-// look finds the cached blocks that request i starts with, of so many at most.
+// look finds the cached blocks that request i starts with, at most this many.
 func (k *v1LazyPool) look(i int, most int64) *v1Hit {
 	h := &k.hit
 	if h.request == i && !h.stale {

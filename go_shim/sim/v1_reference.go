@@ -98,7 +98,7 @@ func (run *v1Reference) process(b *v1Batch, at float64) bool {
 
 func (run *v1Reference) finish() { run.report(&run.scheduler.v1Requests) }
 
-// trace reports a step, or a batch that only preempted, to whoever listens.
+// trace reports a step, or a batch that only preempted, to OnStep.
 func (run *v1Reference) trace(b *v1Batch, start, duration float64) {
 	if run.r.OnStep == nil {
 		return

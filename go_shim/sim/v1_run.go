@@ -116,7 +116,7 @@ func (run *v1Run) wait() bool {
 	return true
 }
 
-// accepts tells whether a step may take so many µs. Two comparisons settle most lengths.
+// accepts tells whether a step may take this long, in µs. Two comparisons settle most lengths.
 func (run *v1Run) accepts(duration float64) bool {
 	return duration >= run.over.least && duration < run.over.below || run.acceptsRare(duration)
 }

@@ -71,8 +71,8 @@ func (s *v1Scheduler) compose(now float64) *v1Batch {
 	return b
 }
 
-// runningPass schedules running requests in order and returns the budget that is left. Whoever is
-// preempted comes after the request at hand, so it is not in the batch yet.
+// runningPass schedules running requests in order and returns the budget that is left. A
+// preempted request comes after the one at hand, so it is not in the batch yet.
 func (s *v1Scheduler) runningPass(b *v1Batch, threshold int64) int64 {
 	budget := s.budget
 	for at := 0; at < len(s.running) && budget > 0; at++ {
@@ -109,8 +109,8 @@ func cut(n, threshold int64) int64 {
 	return n
 }
 
-// makeRoom preempts from the end of the running list until request i can hold so many tokens; false
-// if it had to go itself.
+// makeRoom preempts from the end of the running list until request i can hold this many tokens. It is
+// false if request i was preempted itself.
 func (s *v1Scheduler) makeRoom(i int, tokens int64, b *v1Batch) bool {
 	for s.kv.demand(i, tokens, nil) > s.kv.free {
 		last := len(s.running) - 1

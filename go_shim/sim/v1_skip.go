@@ -6,8 +6,7 @@ import (
 )
 
 // v1Skip simulates everything that the plain leap engine has no proof for: prefix hits, a pool that
-// runs dry, preemption, thresholds. It follows the scheduler's rules batch by batch,
-// but
+// runs dry, preemption, thresholds. It follows the scheduler's rules batch by batch, but
 //   - a request that decodes is not touched: it takes a token from every batch that is composed, so
 //     its position, its blocks and its last batch follow from the number of batches;
 //   - batches that only decode for the same requests are composed and executed at once, up to the
@@ -15,8 +14,8 @@ import (
 //     be admitted.
 //
 // A batch is walked request by request only where it is short of blocks. It is never short of tokens
-// for more than the last running request: whoever runs was admitted with the budget that those before
-// it left, and none of these ever asks for more again.
+// for more than the last running request: a request is admitted with the budget that those before it
+// left, and none of these ever asks for more again.
 type v1Skip struct {
 	v1Run
 	*v1SkipScratch
@@ -111,7 +110,7 @@ func (run *v1Skip) quiet() int64 {
 		most = run.clock.stepsBefore(math.Nextafter(run.horizon, math.Inf(1)), most)
 	}
 	if run.waiting.len() > 0 || run.live >= run.maxSeqs || run.live >= run.budget {
-		return most // whoever is sent meanwhile has to wait
+		return most // a request that is sent meanwhile has to wait
 	}
 	return run.clock.stepsBefore(run.nextAt, most)
 }
@@ -121,7 +120,7 @@ func (run *v1Skip) context(number int64) int64 {
 	return run.bases + int64(run.active.len())*number
 }
 
-// inOrder is how many of at most so many decode batches take a time that check is content with.
+// inOrder is how many of the next decode batches, at most this many, take a time that check accepts.
 func (run *v1Skip) inOrder(base float64, context, most int64) int64 {
 	decodes := int64(run.active.len())
 	disorder := func(n int) bool {
@@ -136,13 +135,13 @@ func (run *v1Skip) inOrder(base float64, context, most int64) int64 {
 	return int64(sort.Search(int(most), disorder))
 }
 
-// stayRefused tells whether the head of the queue, if any, is refused by the next batch, and for
-// how many batches of at most so many it is sure to be.
+// stayRefused tells whether the next batch refuses the head of the queue, if there is one, and for how
+// many batches, at most this many, it is sure to be refused.
 //
-// While requests only decode, the pool gets emptier, which admits nobody: whoever holds a block
-// holds all that precede it, and frees these later, so a hit is evicted after all hits behind it; and
-// losing the last hit makes room for one block less where one more is to be computed. Only a
-// block of its own prompt that another request fills can change the verdict.
+// While requests only decode, the pool gets emptier, which admits nobody. A request that holds a block
+// holds all that precede it, and frees these later. So a hit is evicted after all hits behind it, and
+// losing the last hit makes room for one block less where one more is to be computed. Only a block of
+// its own prompt that another request fills can change the verdict.
 func (run *v1Skip) stayRefused(most int64) (int64, bool) {
 	budget := run.budget - int64(run.active.len())
 	if run.waiting.len() == 0 || run.live >= run.maxSeqs || budget <= 0 {
@@ -188,7 +187,7 @@ func (run *v1Skip) skip(k int64) {
 	run.deliver(start + run.model.duration(run.clock.base, last) + run.over.token)
 }
 
-// affordable is how many of at most so many decode batches take no more than so many blocks.
+// affordable is how many of the next decode batches, at most this many, the blocks last for.
 func (run *v1Skip) affordable(most, blocks int64) int64 {
 	decodes := int64(run.active.len())
 	if (most/run.size+1)*decodes <= blocks {

@@ -130,8 +130,8 @@ func (run *v1Skip) decodeInOrder(b *v1Share, threshold int64) int64 {
 	return budget
 }
 
-// makeRoom takes so many blocks for a running request, and preempts from the end of the running list
-// until there are as many; false if it had to go itself.
+// makeRoom takes blocks for a running request. Until there are enough, it preempts from the end of the
+// running list. It is false if the request was preempted itself.
 func (run *v1Skip) makeRoom(at int32, blocks int64) bool {
 	for blocks > run.kv.free {
 		victim := run.back

@@ -50,7 +50,7 @@ func (run *v1Skip) fillNext() {
 	run.planFill(at)
 }
 
-// fill caches the next blocks of a request on its path, up to so many.
+// fill caches the next blocks of a request on its path, up to this number.
 func (run *v1Skip) fill(s *v1Seat, to int32) {
 	s.held = run.kv.fill(s.path[s.step].edge, s.filled, to, s.held)
 	if s.filled = to; to == s.path[s.step].to {

@@ -96,7 +96,7 @@ func (run *v1Skip) sit(i int) int32 {
 	return at
 }
 
-// leave frees a seat and its blocks, of which those that so many tokens fill are cached.
+// leave frees a seat and its blocks. The blocks that the first cached tokens fill stay findable.
 func (run *v1Skip) leave(at int32, cached int64, preempted bool) {
 	s := &run.seats[at]
 	full := run.full(cached)

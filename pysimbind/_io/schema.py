@@ -47,16 +47,19 @@ def decode(obj: object, kind: type[T], where: str, error: type[InputError], at: 
     path = list(_path(obj, kind, place.rstrip("`"), f"{message} - at `${place}"))
     found = _FIELD.search(message)
     if found is not None and found[1] == "unknown":
-        names = _known(kind, path)
+        structs = [each for each in _types(kind, path) if hasattr(each, "fields")]
+        names = [field.encode_name for each in structs for field in each.fields]
         raise error(
             f"{_place(where, at, [*path, found[2]])}: unknown key{nearest(found[2], names)}"
         )
     if found is not None:
         raise error(f"{_place(where, at, [*path, found[2]])}: missing")
     value = _value(obj, path)
-    raise error(
-        f"{_place(where, at, path)}: must be {_wanted(message, value)}, got {_short(value)}"
-    )
+    if value == [] and "of length >= 1" in message:
+        raise error(f"{_place(where, at, path)}: must not be empty")
+    choices = [each.values for each in _types(kind, path) if hasattr(each, "values")]
+    wanted = f"one of {', '.join(choices[0])}" if choices else _wanted(message, value)
+    raise error(f"{_place(where, at, path)}: must be {wanted}, got {_short(value)}")
 
 
 def _place(where: str, at: str, path: list[str | int]) -> str:
@@ -126,18 +129,23 @@ def _value(obj: Any, path: list[str | int]) -> object:
     return obj
 
 
-def _known(kind: type[Any], path: list[str | int]) -> list[str]:
-    """Return the keys that the object at a path of a type may have."""
-    info: Any = msgspec.inspect.type_info(kind)
+def _types(kind: type[Any], path: list[str | int]) -> list[Any]:
+    """Return what msgspec knows of the types that the value at a path may have."""
+    types = _alternatives(msgspec.inspect.type_info(kind))
     for step in path:
-        options = info.types if isinstance(info, msgspec.inspect.UnionType) else [info]
-        for option in options:
-            if isinstance(option, msgspec.inspect.StructType):
-                info = next(f.type for f in option.fields if f.encode_name == step)
-            elif isinstance(option, msgspec.inspect.DictType):
-                info = option.value_type
-            elif isinstance(option, (msgspec.inspect.ListType, msgspec.inspect.VarTupleType)):
-                info = option.item_type
-    options = info.types if isinstance(info, msgspec.inspect.UnionType) else [info]
-    fields = [o.fields for o in options if isinstance(o, msgspec.inspect.StructType)]
-    return [field.encode_name for each in fields for field in each]
+        inner: list[Any] = []
+        for each in types:
+            if isinstance(each, msgspec.inspect.StructType):
+                inner += [field.type for field in each.fields if field.encode_name == step]
+            elif isinstance(each, msgspec.inspect.DictType):
+                inner.append(each.value_type)
+            elif isinstance(each, msgspec.inspect.TupleType):
+                inner.append(each.item_types[int(step)])
+            elif isinstance(each, (msgspec.inspect.ListType, msgspec.inspect.VarTupleType)):
+                inner.append(each.item_type)
+        types = [each for info in inner for each in _alternatives(info)]
+    return types
+
+
+def _alternatives(info: Any) -> list[Any]:
+    return list(info.types) if isinstance(info, msgspec.inspect.UnionType) else [info]

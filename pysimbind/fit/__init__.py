@@ -1,7 +1,11 @@
-"""Fitting: search the parameters that explain a measured run best."""
+"""Fitting: search the parameters that explain a measured run best.
+
+The package is a function too: ``pysimbind.fit(...)`` is ``pysimbind.fit.fit(...)``.
+"""
 
 from __future__ import annotations
 
+import inspect
 import sys
 from types import ModuleType
 from typing import Any
@@ -25,10 +29,11 @@ __all__ = [
 
 
 class _CallableModule(ModuleType):
-    """Lets ``pysimbind.fit(...)`` be the function, though the package of that name holds it."""
+    """A module that can be called, as ``fit`` is; ``_typed.py`` says so to type checkers."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> FitResult:
         return fit(*args, **kwargs)
 
 
 sys.modules[__name__].__class__ = _CallableModule
+__signature__ = inspect.signature(fit)  # what inspect.signature(pysimbind.fit) gives

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from ..checks import CheckReport, check_experiment
 from ..errors import FitError
 from ..experiment import Experiment
-from ..losses import Loss, find_loss
-from ..models import StepModel, find_model
+from ..losses import Loss
+from ..models import StepModel
 from ..objective import Experiments, as_experiments, check_weights
-from . import _arguments
-from ._methods import find_method
+from ._options import FitOptions
 from ._provenance import data_hash
 from ._search import Callback, FloatArray
 from ._stages import Stages
@@ -77,34 +76,26 @@ def fit(
     fit, ``DataError`` where ``strict`` refuses the data, and ``MissingExtraError`` where the
     method's library is not installed.
     """
-    chosen = find_method(method)
-    chosen.require()
-    given = as_experiments(experiments)
-    reports = _check(given, strict)
+    arguments = dict(locals())  # all of the above, by name
+    del arguments["experiments"]
+    options = FitOptions(**arguments)
+    return _fit(as_experiments(experiments), options)
+
+
+def _fit(given: tuple[Experiment, ...], options: FitOptions) -> FitResult:
+    reports = _check(given, options.strict)
     runs = tuple(report.experiment for report in reports)
     task = Task(
-        method=chosen,
-        model=find_model(_usual_model(runs) if model is None else model),
-        loss=find_loss(loss),
-        bounds=bounds,
-        fixed=fixed,
-        initial=initial,
-        ridge=_arguments.at_least("ridge", ridge, 0.0),
-        max_evals=_arguments.count(
-            "max_evals", chosen.max_evals if max_evals is None else max_evals, 1
-        ),
-        max_time_s=_arguments.positive_s(max_time_s),
-        seed=_arguments.count("seed", chosen.seed if seed is None else seed, 0),
-        callback=_arguments.callback(callback),
-        weights=_by_name(runs, weights),
+        options=options,
+        how=options.search(runs),
+        weights=_by_name(runs, options.weights),
         saturated=tuple(r.experiment.name for r in reports if r.saturated),
     )
-    held = hold_out(runs, holdout)
-    if held.folds and (checkpoint or resume):
+    held = hold_out(runs, options.holdout)
+    if held.folds and (options.checkpoint or options.resume):
         raise FitError("a fit in folds has no checkpoint: each fold is a search of its own")
-    files = _arguments.path("checkpoint", checkpoint), _arguments.path("resume", resume)
     described = _runs(task, given, reports, held)  # before there is a result to lose
-    found, folds = _search(task, held, *files)
+    found, folds = _search(task, held)
     result = dataclasses.replace(task.result(found), runs=described, holdout=held.text)
     return _completed(result, task, found, held, folds)
 
@@ -117,14 +108,9 @@ def _check(experiments: Sequence[Experiment], strict: bool) -> list[CheckReport]
     return reports
 
 
-def _search(
-    task: Task,
-    held: Holdout,
-    checkpoint: str | None,
-    resume: str | None,
-) -> tuple[Found, list[tuple[FloatArray, Split]]]:
+def _search(task: Task, held: Holdout) -> tuple[Found, list[tuple[FloatArray, Split]]]:
     """Return what the final search ended with, and x of each fold; Ctrl-C leaves out the rest."""
-    found = task.search(held.final.train, checkpoint, resume)
+    found = task.search(held.final.train, files=True)
     folds: list[tuple[FloatArray, Split]] = []
     status = found.status
     for split in held.folds:
@@ -153,7 +139,7 @@ def _completed(
     folds: Sequence[tuple[FloatArray, Split]],
 ) -> FitResult:
     """Add what takes more simulations; Ctrl-C leaves out the rest, and the notes say what."""
-    stages, train = Stages(task.callback, result.status), held.final.train
+    stages, train = Stages(task.options.callback, result.status), held.final.train
     identifiability = stages.run(
         "what the data tell of the parameters",
         lambda: task.identify(train, found),
@@ -163,7 +149,7 @@ def _completed(
         "losses known before", lambda: task.compare(train, found), result.comparisons
     )
     accuracy = stages.run(
-        "accuracy", lambda: evaluate(task.model, found.x, held.final, folds), result.accuracy
+        "accuracy", lambda: evaluate(task.how.model, found.x, held.final, folds), result.accuracy
     )
     return dataclasses.replace(
         result,
@@ -195,12 +181,6 @@ def _role(name: str, trained: set[str], held_out: set[str]) -> str:
     if name in trained:
         return "both" if name in held_out else "training"
     return "held-out"
-
-
-def _usual_model(experiments: Sequence[Experiment]) -> str:
-    """Return the model for which something is known already, or the one that predicts best."""
-    known = any(e.baseline is not None or e.bounds for e in experiments)
-    return "quadratic15" if known else "extended"
 
 
 def _by_name(

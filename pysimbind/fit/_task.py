@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,16 +13,15 @@ import numpy as np
 from ..errors import ParameterError
 from ..experiment import Experiment
 from ..identify import identify
-from ..losses import Loss
-from ..models import StepModel
 from ..objective import Objective
 from ..parameters import OVERHEADS, Space
 from ._checkpoint import Checkpoint
 from ._methods import Method
+from ._options import FitOptions, SearchOptions
 from ._provenance import data_hash, versions
-from ._search import Budget, Callback, Escape, FloatArray, Problem, Search, SearchEnd
+from ._search import Budget, Escape, FloatArray, Problem, Search, SearchEnd
 from ._setup import known_parameters, set_up
-from .bounds import Bounds, Box, Fixed, make_box
+from .bounds import Box, make_box
 from .compare import Comparison, compare
 from .result import FitResult
 from .status import FitStatus
@@ -41,57 +41,48 @@ _EXPLAINED = 1000
 class Task:
     """What a fit was asked for: checked, and the same for each of its searches."""
 
-    method: Method
-    model: StepModel
-    loss: Loss
-    bounds: Bounds | None
-    fixed: Fixed | None
-    initial: object
-    ridge: float | None
-    max_evals: int
-    max_time_s: float | None
-    seed: int
-    callback: Callback | None
+    options: FitOptions
+    how: SearchOptions
     weights: dict[str, float]
+    """Of each run, by its name."""
     saturated: tuple[str, ...]
+    """The runs whose queue grows to their end, by name."""
 
     def objective(self, experiments: Sequence[Experiment]) -> Objective:
         """Return the loss on these experiments, each with its weight."""
         weights = [self.weights[experiment.name] for experiment in experiments]
-        return Objective(experiments, self.model, self.loss, weights=weights)
+        return Objective(experiments, self.how.model, self.how.loss, weights=weights)
 
-    def search(
-        self,
-        experiments: Sequence[Experiment],
-        checkpoint: str | None = None,
-        resume: str | None = None,
-    ) -> Found:
+    def search(self, experiments: Sequence[Experiment], *, files: bool = False) -> Found:
         """Search on these experiments; raises what ``fit`` does, but for the data.
 
+        ``files``: keep or read the checkpoint that the options name.
         ``KeyboardInterrupt`` too, where it comes before the first evaluation.
         """
-        known = known_parameters(experiments, self.model, self.initial)
+        options, model = self.options, self.how.model
+        known = known_parameters(experiments, model, options.initial)
         box = make_box(
             experiments,
-            self.model,
-            self.bounds,
-            self.fixed,
+            model,
+            options.bounds,
+            options.fixed,
             None if known is None else known[1],
-            self.method.hold_aliases,
+            options.how.hold_aliases,
         )
         with self.objective(experiments) as objective:
             saturated = tuple(e.name for e in experiments if e.name in self.saturated)
-            problem = set_up(objective, box.search, known, self.ridge, saturated)
-            keeper = Checkpoint(self._settings(objective, problem), checkpoint, resume)
+            problem = set_up(objective, box.search, known, options.ridge, saturated)
+            paths = (options.checkpoint, options.resume) if files else (None, None)
+            keeper = Checkpoint(self._settings(objective, problem), *map(_text, paths))
             search = Search(
                 objective,
                 problem,
-                Budget(self.max_evals, self.max_time_s, self.callback),
-                method=self.method.name,
+                Budget(self.how.max_evals, self.how.max_time_s, options.callback),
+                method=self.how.method,
                 checkpoint=keeper,
             )
-            status = _run_and_keep(self.method, search, self.seed, keeper)
-            idle = tuple(np.array(self.model.names)[problem.scale == 0].tolist())
+            status = _run_and_keep(options.how, search, self.how.seed, keeper)
+            idle = tuple(np.array(model.names)[problem.scale == 0].tolist())
             return Found(
                 x=search.best_x,
                 fun=search.best_fun,
@@ -126,15 +117,10 @@ class Task:
             nfev=search.nfev,
             njev=search.njev,
             nit=search.nit,
-            model=self.model,
+            options=self.how,
             runs=(),
             holdout="",
-            method=self.method.name,
-            seed=self.seed,
-            loss=self.loss.name,
             ridge=found.ridge,
-            max_evals=self.max_evals,
-            max_time_s=self.max_time_s,
             bounds_name=box.name,
             bounds=box.space,
             fixed=dict(box.held),
@@ -154,10 +140,10 @@ class Task:
     def _settings(self, objective: Objective, problem: Problem) -> dict[str, Any]:
         """Return all that the losses of a search depend on, as JSON values."""
         return {
-            "method": self.method.name,
-            "model": self.model.name,
-            "loss": self.loss.name,
-            "seed": self.seed,
+            "method": self.how.method,
+            "model": self.how.model.name,
+            "loss": self.how.loss,
+            "seed": self.how.seed,
             "bounds": problem.space.as_dict(),
             "ridge": problem.ridge.tolist(),
             "weights": list(objective.weights),
@@ -193,6 +179,10 @@ def _run_and_keep(method: Method, search: Search, seed: int, keeper: Checkpoint)
         if not search.evaluated:
             raise  # nothing to give back
         return FitStatus.INTERRUPTED
+
+
+def _text(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
 
 
 def _save(search: Search, keeper: Checkpoint) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from .._io.text import table
 from ..accuracy import format_table
 from ..checks import Finding
+from ._fitted import Fitted, FittedRun
 from .compare import ORIGINAL, Comparison
-from .result import FitResult, FittedRun
 
 
-def format_report(result: FitResult) -> str:
+def format_report(result: Fitted) -> str:
     """Return what was fitted, how well it predicts, the parameters, and what it rests on."""
     parts = [
         _head(result),
@@ -26,7 +26,7 @@ def format_report(result: FitResult) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _head(result: FitResult) -> str:
+def _head(result: Fitted) -> str:
     semantics = ", ".join(dict.fromkeys(run.config.semantics for run in result.runs))
     return (
         f"{result.experiment}, {semantics}: {result.method}, model {result.model}, "
@@ -35,7 +35,7 @@ def _head(result: FitResult) -> str:
     )
 
 
-def _data(result: FitResult) -> Iterable[str]:
+def _data(result: Fitted) -> Iterable[str]:
     """Say what the checks found; a note harms no fit, and is told in the record only."""
     for run in result.runs:
         for finding in run.findings:
@@ -43,7 +43,7 @@ def _data(result: FitResult) -> Iterable[str]:
                 yield f"{run.name}: {Finding.from_dict(finding)}"
 
 
-def _losses(result: FitResult) -> str:
+def _losses(result: Fitted) -> str:
     """Set the fit beside what was known before, if anything was."""
     if len(result.comparisons) < 2:
         return ""
@@ -57,7 +57,7 @@ def _loss_row(row: Comparison, twice: bool) -> list[str]:
     return [row.name, f"{row.loss:.4g}", *([original] if twice else []), row.note]
 
 
-def _parameters(result: FitResult) -> str:
+def _parameters(result: Fitted) -> str:
     rows = [["parameter", "value", "+/-", "unit", "bounds", ""]]
     errors = result.identifiability.get("standard_errors", {})
     for name, value in result.params.items():
@@ -69,7 +69,7 @@ def _parameters(result: FitResult) -> str:
     return table(rows)
 
 
-def _mark(result: FitResult, name: str) -> str:
+def _mark(result: Fitted, name: str) -> str:
     if name in result.fixed:
         return "held"
     if name in result.no_effect:
@@ -79,7 +79,7 @@ def _mark(result: FitResult, name: str) -> str:
     return "not determined" if name in result.identifiability.get("undetermined", ()) else ""
 
 
-def _remarks(result: FitResult) -> Iterable[str]:
+def _remarks(result: Fitted) -> Iterable[str]:
     rate = result.nfev / result.time_s if result.time_s > 0 else math.inf
     derivatives = f" ({result.njev:,} with derivatives)" if result.njev else ""
     yield (
@@ -108,7 +108,7 @@ def _unmodelled(runs: Iterable[FittedRun]) -> Iterable[str]:
     yield from sorted(said)
 
 
-def _held(result: FitResult) -> str:
+def _held(result: Fitted) -> str:
     if not result.fixed:
         return "none is held, so single values of the overheads and the intercept mean little"
     return f"held: {', '.join(result.fixed)} ({result.fixed_why})"

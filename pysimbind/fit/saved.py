@@ -3,47 +3,136 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
+import msgspec
 import numpy as np
 
+from .._io.schema import Count, Finite, decode
 from ..accuracy import Row
 from ..config import ServerConfig
 from ..errors import FitError, InputError
-from ..formats._fields import Fields
 from ..losses import find_loss
 from ..models import StepModel, find_model
 from ..parameters import Parameters, Space
+from ._fitted import Fitted, FittedRun
+from ._options import SearchOptions
 from .compare import Comparison
-from .result import ROLES, FitResult, FittedRun
 from .status import FitStatus
 
 SCHEMA = "pysimbind-fit"
 VERSION = 2
 
-_TEXTS = ("holdout", "method", "loss", "unit", "fixed_why", "bounds_name")
-_COUNTS = ("seed", "max_evals", "nfev", "njev", "nit")
-_PLAIN = (*_TEXTS, *_COUNTS, "ridge", "max_time_s")  # written as they are
-_READ = (
-    *("fun", "status", "model", "runs", "params", "bounds", "fixed", "at_bound", "infeasible"),
-    *("identifiability", "versions", "no_effect", "notes", "comparisons", "accuracy", "history"),
-    "timing",
+R = TypeVar("R", bound=Fitted)
+
+# What is written as it stands: fields of Fitted and of SearchOptions.
+_PLAIN = (
+    *("holdout", "method", "loss", "unit", "fixed_why", "bounds_name"),
+    *("seed", "max_evals", "nfev", "njev", "nit", "ridge", "max_time_s"),
 )
-_DERIVED = ("schema", "version", "units", "success", "message")
 
 
-def to_dict(result: FitResult) -> dict[str, Any]:
+class _Part(msgspec.Struct, forbid_unknown_fields=True):
+    """A part of the record: any other key is an error."""
+
+
+class _Model(_Part):
+    terms: list[str]
+    name: str = ""
+
+
+class _Run(_Part):
+    name: str
+    role: Literal["training", "held-out", "both"]
+    weight: Finite
+    requests: Count
+    sha256: str
+    config: dict[str, Any]
+    caveat: str
+    findings: list[dict[str, Any]]
+
+
+class _Finding(msgspec.Struct):
+    """What the report reads of a finding."""
+
+    name: str
+    severity: str
+    message: str
+    action: str
+
+
+class _Identifiability(msgspec.Struct):
+    """What the report reads of it."""
+
+    summary: list[str] = []
+    undetermined: list[str] = []
+    standard_errors: dict[str, Finite | None] = {}
+
+
+class _Comparison(_Part):
+    name: str
+    loss: Finite | None
+    original: Finite | None
+    note: str
+
+
+class _History(_Part):
+    nfev: list[Count]
+    fun: list[Finite]
+
+
+class _Timing(_Part):
+    time_s: Finite
+
+
+class _Record(_Part):
+    schema: str
+    version: int
+    versions: dict[str, str]
+    runs: Annotated[list[_Run], msgspec.Meta(min_length=1)]
+    model: _Model
+    holdout: str
+    method: str
+    loss: str
+    unit: str
+    fixed_why: str
+    bounds_name: str
+    seed: Count
+    max_evals: Count
+    nfev: Count
+    njev: Count
+    nit: Count
+    ridge: Finite
+    max_time_s: Finite | None
+    fun: Finite | None
+    status: Annotated[int, msgspec.Meta(ge=0, le=int(max(FitStatus)))]
+    infeasible: dict[str, Count]
+    notes: list[str]
+    params: dict[str, Finite]
+    fixed: dict[str, Finite]
+    at_bound: dict[str, Literal["lower", "upper"]]
+    no_effect: list[str]
+    bounds: dict[str, Any]
+    identifiability: dict[str, Any]
+    comparisons: list[_Comparison]
+    accuracy: list[dict[str, Any]]
+    history: _History
+    timing: _Timing
+    # These follow from the others, and are for readers.
+    success: bool | None = None
+    message: str | None = None
+    units: dict[str, str] | None = None
+
+
+def to_dict(result: Fitted) -> dict[str, Any]:
     """Return the record as JSON values; losses that are infinite or NaN become None."""
-    plain = {name: getattr(result, name) for name in _PLAIN}
     return {
         "schema": SCHEMA,
         "version": VERSION,
         "versions": dict(result.versions),
         "runs": [_run_dict(run) for run in result.runs],
         "model": {"name": result.model.name, "terms": list(result.model.terms)},
-        **plain,
+        **{name: getattr(result, name) for name in _PLAIN},
         "fun": _finite(result.fun),
         "success": result.success,
         "status": int(result.status),
@@ -67,8 +156,8 @@ def to_dict(result: FitResult) -> dict[str, Any]:
     }
 
 
-def from_dict(obj: Any, where: str) -> FitResult:
-    """Read a record; ``FitError`` names the file and the key."""
+def from_dict(obj: Any, where: str, kind: type[R]) -> R:
+    """Read a record as a ``kind``; ``FitError`` names the file and the key."""
     if not isinstance(obj, dict) or obj.get("schema") != SCHEMA:
         raise FitError(f"{where}: not a saved fit (no {SCHEMA!r} schema)")
     if obj.get("version") != VERSION:
@@ -76,106 +165,65 @@ def from_dict(obj: Any, where: str) -> FitResult:
             f"{where}: version {obj.get('version')!r} of a saved fit; this pysimbind reads "
             f"version {VERSION}: fit the data again"
         )
+    record = decode(obj, _Record, where, FitError)
     try:
-        return _read(Fields(obj, where, known=(*_PLAIN, *_READ, *_DERIVED)))
+        return _result(record, where, kind)
     except InputError as exc:
         text = str(exc)
         raise FitError(text if text.startswith(where) else f"{where}: {text}") from exc
-    except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        raise FitError(f"{where}: a value is not what a saved fit holds: {exc}") from exc
 
 
-def _read(top: Fields) -> FitResult:
-    model = find_model(top.child("model").get("terms"))
-    find_loss(top.get("loss"))
-    params = Parameters.from_mapping(top.get("params"), model)
-    status = FitStatus(top.count("status"))
-    cut = status is FitStatus.INTERRUPTED  # then what comes after the search may be left out
-    plain: dict[str, Any] = {name: top.text(name) for name in _TEXTS}
-    plain |= {name: top.count(name) for name in _COUNTS}
-    return FitResult(
+def _result(record: _Record, where: str, kind: type[R]) -> R:
+    model = find_model(record.model.terms)
+    find_loss(record.loss)
+    for key in ("fixed", "at_bound", "no_effect"):
+        for name in getattr(record, key):
+            model.index(name)
+    status = FitStatus(record.status)
+    if status is not FitStatus.INTERRUPTED:  # which may leave out what comes after the search
+        for key in ("comparisons", "accuracy"):
+            if not getattr(record, key):
+                raise FitError(f"{where}: {key}: must not be empty")
+    history = record.history
+    if len(history.nfev) != len(history.fun):
+        raise FitError(f"{where}: history: nfev and fun must be of equal length")
+    plain = {name: getattr(record, name) for name in _PLAIN}
+    how = {f.name: plain.pop(f.name) for f in dataclasses.fields(SearchOptions) if f.name in plain}
+    return kind(
         **plain,
-        ridge=_number(top, "ridge"),
-        max_time_s=None if top.get("max_time_s") is None else _number(top, "max_time_s"),
-        x=params.vector,
-        fun=np.inf if top.get("fun") is None else _number(top, "fun"),
+        options=SearchOptions(model=model, **how),
+        x=Parameters.from_mapping(record.params, model).vector,
+        fun=np.inf if record.fun is None else record.fun,
         status=status,
-        model=model,
-        runs=tuple(_read_run(each) for each in _objects(top, "runs")),
-        bounds=Space.from_mapping(top.get("bounds"), model),
-        fixed={name: _number(values, name) for values, name in _by_name(top, "fixed", model)},
-        at_bound={name: values.text(name) for values, name in _by_name(top, "at_bound", model)},
-        no_effect=tuple(model.names[model.index(name)] for name in _texts(top, "no_effect")),
-        infeasible=_counts(top.child("infeasible")),
-        identifiability=_identifiability(top.child("identifiability"), model),
-        notes=_texts(top, "notes"),
-        history=_history(top.child("history")),
-        comparisons=tuple(
-            _read_comparison(each) for each in _objects(top, "comparisons", or_none=cut)
-        ),
-        accuracy=tuple(Row.from_dict(each.obj) for each in _objects(top, "accuracy", or_none=cut)),
-        versions=_words(top.child("versions")),
-        time_s=_number(top.child("timing"), "time_s"),
+        runs=tuple(_run(run, f"runs[{i}]", where) for i, run in enumerate(record.runs)),
+        bounds=Space.from_mapping(record.bounds, model),
+        fixed=record.fixed,
+        at_bound=record.at_bound,
+        no_effect=tuple(record.no_effect),
+        infeasible=record.infeasible,
+        identifiability=_identifiability(record.identifiability, model, where),
+        notes=tuple(record.notes),
+        history=tuple(zip(history.nfev, history.fun, strict=True)),
+        comparisons=tuple(_comparison(row) for row in record.comparisons),
+        accuracy=tuple(Row.from_dict(row) for row in record.accuracy),
+        versions=record.versions,
+        time_s=record.timing.time_s,
     )
 
 
-def _number(of: Fields, key: str) -> float:
-    of.get(key)  # null is no number here, nor is nothing
-    number = of.number(key)
-    if math.isnan(number):
-        raise of.error(key, "must be a finite number, got None")
-    return number
-
-
-def _texts(of: Fields, key: str) -> tuple[str, ...]:
-    texts = of.items(key)
-    for text in texts:
-        if not isinstance(text, str):
-            raise of.error(key, f"must be strings, got {text!r:.40}")
-    return tuple(texts)
-
-
-def _objects(of: Fields, key: str, *, or_none: bool = False) -> list[Fields]:
-    """Return the objects of a list, which has one at least unless it may have none."""
-    items = of.items(key)
-    if not (items or or_none):
-        raise of.error(key, "must not be empty")
-    return [Fields(item, of.where, f"{key}[{i}]") for i, item in enumerate(items)]
-
-
-def _by_name(of: Fields, key: str, model: StepModel) -> list[tuple[Fields, str]]:
-    """Return an object whose keys are parameters, with each of them."""
-    values = of.child(key)
-    for name in values.obj:
-        model.index(name)
-    return [(values, name) for name in values.obj]
-
-
-def _counts(of: Fields) -> dict[str, int]:
-    return {name: of.count(name) for name in of.obj}
-
-
-def _words(of: Fields) -> dict[str, str]:
-    return {name: of.text(name) for name in of.obj}
-
-
-def _history(of: Fields) -> tuple[tuple[int, float], ...]:
-    nfev, fun = of.integers("nfev").tolist(), of.numbers("fun").tolist()
-    return tuple(zip(nfev, fun, strict=True))
-
-
-def _identifiability(of: Fields, model: StepModel) -> dict[str, Any]:
-    """Check what the report reads of it; the rest is as it is."""
-    for key in {"summary", "undetermined"} & {*of.obj}:
-        _texts(of, key)
-    if "standard_errors" in of.obj:
-        for errors, name in _by_name(of, "standard_errors", model):
-            errors.number(name)
-    return of.obj
+def _run(run: _Run, at: str, where: str) -> FittedRun:
+    for i, finding in enumerate(run.findings):
+        decode(finding, _Finding, where, FitError, f"{at}.findings[{i}]")
+    fields = msgspec.structs.asdict(run)
+    fields |= {
+        "config": ServerConfig.from_mapping(run.config),
+        "findings": tuple(run.findings),
+    }
+    return FittedRun(**fields)
 
 
 def _run_dict(run: FittedRun) -> dict[str, Any]:
-    fields = {name: getattr(run, name) for name in FittedRun.__dataclass_fields__}
+    fields = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
     return {
         **fields,
         "config": run.config.as_dict(),
@@ -183,32 +231,17 @@ def _run_dict(run: FittedRun) -> dict[str, Any]:
     }
 
 
-def _read_run(of: Fields) -> FittedRun:
-    run = Fields(of.obj, of.where, of.at, known=FittedRun.__dataclass_fields__)
-    role = run.text("role")
-    if role not in ROLES:
-        raise run.error("role", f"{role!r} is none of {', '.join(ROLES)}")
-    return FittedRun(
-        **{name: run.text(name) for name in ("name", "sha256", "caveat")},
-        role=role,
-        weight=_number(run, "weight"),
-        requests=run.count("requests"),
-        config=ServerConfig.from_mapping(run.child("config").obj),
-        findings=tuple(_read_finding(each, run) for each in run.items("findings")),
-    )
+def _identifiability(obj: dict[str, Any], model: StepModel, where: str) -> dict[str, Any]:
+    """Check what the report reads of it; the rest is as it is."""
+    told = decode(obj, _Identifiability, where, FitError, "identifiability")
+    for name in told.standard_errors:
+        model.index(name)
+    return obj
 
 
-def _read_finding(obj: object, run: Fields) -> Mapping[str, Any]:
-    finding = Fields(obj, run.where, f"{run.at}.findings")
-    for key in ("name", "severity", "message", "action"):
-        finding.text(key)
-    return finding.obj
-
-
-def _read_comparison(of: Fields) -> Comparison:
-    loss = np.inf if of.get("loss") is None else _number(of, "loss")
-    of.get("original")
-    return Comparison(of.text("name"), loss, of.number("original"), of.text("note"))
+def _comparison(row: _Comparison) -> Comparison:
+    loss = np.inf if row.loss is None else row.loss
+    return Comparison(row.name, loss, np.nan if row.original is None else row.original, row.note)
 
 
 def _numbers(values: dict[str, Any]) -> dict[str, Any]:

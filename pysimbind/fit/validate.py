@@ -16,8 +16,8 @@ from ..experiment import Experiment
 from ..objective import Experiments, as_experiments
 from ..replicas import REPLICAS
 from . import FitResult
+from ._fitted import ROLES
 from .evaluate import POOLED, evaluate_runs
-from .result import ROLES
 
 _HELD_OUT = PARTS[1]
 _NOT_FITTED = ROLES[1]
