@@ -1,4 +1,4 @@
-"""Fit with nevergrad's differential evolution, each generation simulated in one batch.
+"""Fit with nevergrad's differential evolution. One batch simulates each generation.
 
 Needs nevergrad: ``pip install '.[optimisers]'``.
 """
@@ -19,7 +19,7 @@ optimiser = ng.optimizers.TwoPointsDE(middle, budget=75 * POPULATION, num_worker
 with Objective(experiment) as objective:
     for _ in range(optimiser.budget // POPULATION):
         asked = [optimiser.ask() for _ in range(POPULATION)]
-        # Squares: most coefficients are orders of magnitude below their upper bound.
+        # Squared, because most coefficients are orders of magnitude below their upper bound.
         losses = objective.batch(space.from_unit(np.array([each.value for each in asked]) ** 2))
         for each, value in zip(asked, losses, strict=True):
             optimiser.tell(each, value)

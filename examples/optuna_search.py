@@ -1,4 +1,4 @@
-"""Fit a model of four terms with optuna's TPE sampler, which proposes one candidate at a time.
+"""Fit a model of four terms with optuna's TPE sampler. It proposes one candidate at a time.
 
 Needs optuna: ``pip install '.[optimisers]'``.
 """
@@ -7,7 +7,7 @@ import optuna
 
 from pysimbind import Objective, load_experiment
 
-# Parameters to search, with their upper bounds; those that no others can replace.
+# Upper bounds of the searched parameters. No other parameters can replace these.
 UPPER = {
     "intercept": 0.05,  # s
     "sum_decode_tokens": 0.005,
@@ -22,7 +22,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 with Objective(load_experiment("vllm-cpu-sync-r3"), model="small") as objective:
 
     def loss(trial: optuna.Trial) -> float:
-        """Candidates may be mappings by name; infinity is for those that can't be simulated."""
+        """A candidate may be a mapping by name. If it can't be simulated, its loss is infinite."""
         return objective(HELD | {name: trial.suggest_float(name, 0, UPPER[name]) for name in UPPER})
 
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))

@@ -1,8 +1,8 @@
-"""Fit with an optimiser of your own: here scipy's L-BFGS-B, with gradients.
+"""Fit with your own optimiser: here scipy's L-BFGS-B, with gradients.
 
-``Objective`` is a plain function of the parameter vector; ``value_and_grad`` brings its gradient.
-An optimiser that proposes many candidates at once should give them to ``Objective.batch`` as an
-array [N, names].
+``Objective`` is a plain function of the parameter vector. ``value_and_grad`` adds its gradient.
+If your optimiser proposes many candidates at once, pass them to ``Objective.batch`` as an array
+[N, names].
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ width = space.upper - space.lower
 with Objective(experiment, loss="original") as objective:
 
     def loss(u: np.ndarray) -> tuple[float, np.ndarray]:
-        """Square the cube: most coefficients are orders of magnitude below their upper bound."""
+        """Square ``u``, because most coefficients are orders of magnitude below their bound."""
         value, gradient = objective.value_and_grad(space.from_unit(u**2))
         return value, gradient * width * 2 * u
 

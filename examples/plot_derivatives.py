@@ -1,4 +1,4 @@
-"""Draw derivatives against differences over the load: why busy servers need the kind "renewal".
+"""Draw both kinds of derivatives and a difference over the load: busy servers need "renewal".
 
 Needs matplotlib: ``pip install '.[plot]'``.
 """
@@ -17,7 +17,7 @@ from matplotlib import pyplot as plt
 from pysimbind import NAMES, ServerConfig, Simulator, Workload, load_experiment
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "derivatives_over_load.png"
-RATES = (0.1, 0.3, 1, 3, 10, 20, 30, 40, 50, 80)  # requests/s; it saturates at about 45
+RATES = (0.1, 0.3, 1, 3, 10, 20, 30, 40, 50, 80)  # requests/s; the server saturates at about 45
 INTERCEPT = NAMES.index("intercept")
 STYLES = {
     "difference": ("#33332f", "o-", "difference of ±10 %"),
@@ -34,7 +34,7 @@ def workload(rate: float, requests: int) -> Workload:
 
 
 def slopes(rate: float, requests: int) -> dict[str, dict[str, float]]:
-    """Return the mean change of TTFT and E2E with the intercept, in seconds per second."""
+    """Return the derivatives of mean TTFT and E2E by the intercept, in seconds per second."""
     baseline = load_experiment("exp1_30rr").baseline
     low, high = baseline.vector.copy(), baseline.vector.copy()
     low[INTERCEPT] *= 0.9
@@ -74,7 +74,7 @@ def draw(path: Path, requests: int) -> None:
 
 
 def main() -> None:
-    """Draw the picture of the docs, or another file."""
+    """Draw the picture into the docs, or into another file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=PICTURE, help="PNG file (default: %(default)s)")
     parser.add_argument("--requests", type=int, default=3000, help="(default: %(default)s)")
