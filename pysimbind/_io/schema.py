@@ -31,6 +31,7 @@ _WORDS = {
 }
 _EXPECTED = re.compile(r"Expected `([^`]+)`(?: of length ([\d>=< ]+))?( [<>]=? [-+.\de]+)?")
 _STEP = re.compile(r"\.(?P<key>[^.\[\]]+)|\[(?P<index>\d+)\]|\[(?P<any>\.\.\.)\]")
+_OF_KEY = "key` in `"
 _FIELD = re.compile(r"(missing required|unknown) field `(.*?)`", re.DOTALL)
 
 
@@ -43,8 +44,12 @@ def decode(obj: object, kind: type[T], where: str, error: type[InputError], at: 
     try:
         return msgspec.convert(obj, kind)
     except msgspec.ValidationError as exc:
-        message, _, place = str(exc).partition(" - at `$")
-    path = list(_path(obj, kind, place.rstrip("`"), f"{message} - at `${place}"))
+        text = str(exc)
+    message, _, place = text.partition(" - at `")
+    path = list(_path(obj, kind, place.removeprefix(_OF_KEY).rstrip("`"), text))
+    if place.startswith(_OF_KEY):  # YAML has such keys
+        key = next(key for key in _value(obj, path) if not isinstance(key, str))
+        raise error(f"{_place(where, at, path)}: keys must be strings, got {_short(key)}")
     found = _FIELD.search(message)
     if found is not None and found[1] == "unknown":
         structs = [each for each in _types(kind, path) if hasattr(each, "fields")]
@@ -123,7 +128,7 @@ def _culprit(root: object, mapping: dict[str, Any], kind: type[Any], message: st
     return next(iter(whole))
 
 
-def _value(obj: Any, path: list[str | int]) -> object:
+def _value(obj: Any, path: list[str | int]) -> Any:
     for step in path:
         obj = obj[step]
     return obj

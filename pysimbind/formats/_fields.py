@@ -1,36 +1,33 @@
-"""Checked access to the fields of a measurement file: errors name the file, key and request."""
+"""Checked access to the fields of other tools' measurement files.
+
+Errors name the file, key and request. These files have keys that are not read, and lists of which
+some may be missing. The package's own files have a fixed shape: ``pysimbind._io.schema`` reads them.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ExperimentError, InputError, nearest
+from ..errors import ExperimentError, InputError
 
 
 class Fields:
     """A JSON object of the file ``where``, ``at`` naming its place there (``""`` for the top).
 
-    Raises ``ExperimentError`` if ``obj`` is no object, and where ``known`` is given, for a key
-    not in it.
+    Raises ``ExperimentError`` if ``obj`` is no object.
     """
 
-    def __init__(
-        self, obj: object, where: str, at: str = "", known: Iterable[str] | None = None
-    ) -> None:
+    def __init__(self, obj: object, where: str, at: str = "") -> None:
         self.where, self.at = where, at
         if not isinstance(obj, dict):
             raise ExperimentError(f"{where}: {at or 'the file'} must be a JSON object")
         self.obj: dict[str, Any] = obj
-        names = None if known is None else tuple(known)
-        for key in obj:
-            if names is not None and key not in names:
-                raise self.error(key, f"unknown key{nearest(key, names)}")
 
     def error(self, key: str, what: str) -> ExperimentError:
         """Return the error that says ``what`` is wrong with ``key``."""
@@ -42,9 +39,9 @@ class Fields:
             raise self.error(key, "missing")
         return self.obj[key]
 
-    def text(self, key: str, default: str | None = None) -> str:
-        """Return the string at ``key``, or the default if there is one and no key."""
-        value = self.get(key) if default is None else self.obj.get(key, default)
+    def text(self, key: str) -> str:
+        """Return the string at ``key``, which must be there."""
+        value = self.get(key)
         if not isinstance(value, str):
             raise self.error(key, f"must be a string, got {value!r:.40}")
         return value

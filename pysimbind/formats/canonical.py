@@ -27,42 +27,81 @@ Any other key is an error. Options that tell of the server win over ``config``.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 
+from .._io.schema import Finite, decode
 from ..config import ServerConfig
+from ..errors import ExperimentError
 from ..experiment import SCHEMA, VERSION, Experiment, Trials
 from ..parameters import NAMES, Parameters, Space
 from ..vllm.settings import Known
 from ..workload import Workload
-from ._fields import Fields, located
+from ._fields import located
 from ._options import ReadOptions
 from ._source import Source
 
 _OWN = "the experiment"  # cited for settings that its provenance says nothing of
-_TOP = (
-    "schema",
-    "version",
-    "name",
-    "config",
-    "workload",
-    "measured",
-    "sources",
-    "baseline",
-    "bounds",
-    "trials",
-    "provenance",
-)
-_WORKLOAD = (
-    "arrival_s",
-    "input_tokens",
-    "output_tokens",
-    "prompt_token_ids",
-    "output_token_ids",
-    "max_concurrency",
-    "strict",
-)
+
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Origin = Literal["exact", "estimated", "prior"]
+
+
+class _Part(msgspec.Struct, forbid_unknown_fields=True):
+    """A part of the file: any other key is an error."""
+
+
+class _Workload(_Part):
+    arrival_s: list[Finite]
+    input_tokens: list[_Tokens]
+    output_tokens: list[_Tokens]
+    # Checked row by row when the workload is made: a copy of millions of ids costs too much.
+    prompt_token_ids: list[Any] | None = None
+    output_token_ids: list[Any] | None = None
+    max_concurrency: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    strict: bool = True
+
+
+class _Measured(_Part):
+    ttft_s: list[Finite | None]
+    e2e_s: list[Finite | None]
+
+
+class _Sources(_Part):
+    input_tokens: _Origin | list[_Origin] = "exact"
+    output_tokens: _Origin | list[_Origin] = "exact"
+
+
+class _Trials(_Part):
+    parameters: list[str]
+    x: list[list[Finite]]
+    loss: list[Finite]
+    note: str = ""
+
+
+class _File(_Part):
+    version: int
+    name: str
+    config: dict[str, Any]
+    workload: _Workload
+    measured: _Measured
+    schema: str = SCHEMA
+    sources: _Sources = msgspec.field(default_factory=_Sources)
+    baseline: dict[str, Finite] | None = None
+    bounds: dict[str, dict[str, tuple[Finite | None, Finite | None]]] = {}
+    trials: _Trials | None = None
+    provenance: dict[str, Any] = {}
+
+
+class _Server(msgspec.Struct):
+    """What is read of ``provenance["server"]``."""
+
+    sources: dict[str, str] = {}
+    assumed: dict[str, Any] = {}
+    vllm_version: str | None = None
 
 
 def detect(source: Source) -> bool:
@@ -82,101 +121,92 @@ def configured(experiment: Experiment, options: ReadOptions, where: str) -> Expe
     """
     if not options.given():
         return experiment
-    before = Fields(experiment.provenance.get("server", {}), where, "provenance.server")
-    cited = Fields(before.obj.get("sources", {}), where, "provenance.server.sources").obj
-    assumed = Fields(before.obj.get("assumed", {}), where, "provenance.server.assumed").obj
-    known = {k: v for k, v in experiment.config.as_dict().items() if k not in assumed}
-    told = Known(_OWN, known, vllm_version=before.text("vllm_version", "") or None)
+    server = experiment.provenance.get("server", {})
+    before = decode(server, _Server, where, ExperimentError, "provenance.server")
+    known = {k: v for k, v in experiment.config.as_dict().items() if k not in before.assumed}
+    told = Known(_OWN, known, vllm_version=before.vllm_version or None)
     config, notes = options.server(where, [told])
     sources = notes["server"]["sources"]
-    sources |= {k: v for k, v in cited.items() if sources.get(k) == _OWN}
+    sources |= {k: v for k, v in before.sources.items() if sources.get(k) == _OWN}
     provenance = {k: v for k, v in experiment.provenance.items() if k != "config"}
     return dataclasses.replace(experiment, config=config, provenance=provenance | notes)
 
 
 def from_json(obj: object, where: str) -> Experiment:
     """Make the experiment of parsed JSON, ``where`` naming it in errors."""
-    top = Fields(obj, where, known=_TOP)
-    if top.get("version") != VERSION:
-        raise top.error("version", f"is {top.get('version')!r}, this release reads {VERSION}")
+    if isinstance(obj, dict) and obj.get("version", VERSION) != VERSION:
+        raise ExperimentError(
+            f"{where}: version: is {obj['version']!r:.40}, this release reads {VERSION}"
+        )
+    file = decode(obj, _File, where, ExperimentError)
     with located(where):
-        return _experiment(top)
+        return _experiment(file, where)
 
 
 def read_workload(obj: object, where: str) -> Workload:
     """Make the workload of parsed JSON with the keys of ``workload`` above."""
+    read = decode(obj, _Workload, where, ExperimentError)
     with located(where):
-        return _workload(Fields(obj, where, known=_WORKLOAD))
+        return _workload(read, where)
 
 
-def _experiment(top: Fields) -> Experiment:
-    obj, where = top.obj, top.where
-    config = ServerConfig.from_mapping(top.get("config"))
-    workload = _workload(Fields(top.get("workload"), where, "workload", _WORKLOAD))
-    measured = Fields(top.get("measured"), where, "measured", ("ttft_s", "e2e_s"))
-    sources = Fields(
-        obj.get("sources", {}), where, "sources", known=("input_tokens", "output_tokens")
-    )
-    baseline = obj.get("baseline")
-    bounds = Fields(obj.get("bounds", {}), where, "bounds").obj
+def _experiment(file: _File, where: str) -> Experiment:
+    workload = _workload(file.workload, f"{where}: workload.")
+    requests = len(workload)
+    for part in ("measured", "sources"):
+        _check_lengths(getattr(file, part), requests, f"{where}: {part}.")
     return Experiment(
-        name=top.text("name"),
+        name=file.name,
         workload=workload,
-        config=config,
-        ttft=measured.numbers("ttft_s", len(workload), missing=True),
-        e2e=measured.numbers("e2e_s", len(workload), missing=True),
-        input_source=_source(sources, "input_tokens", len(workload)),
-        output_source=_source(sources, "output_tokens", len(workload)),
-        baseline=None if baseline is None else _baseline(top),
-        bounds={name: _space(top, name, box) for name, box in bounds.items()},
-        trials=_trials(top) if "trials" in obj else None,
-        provenance=Fields(obj.get("provenance", {}), where, "provenance").obj,
+        config=ServerConfig.from_mapping(file.config),
+        ttft=np.array(file.measured.ttft_s, np.float64),  # null gives NaN
+        e2e=np.array(file.measured.e2e_s, np.float64),
+        input_source=_source(file.sources.input_tokens),
+        output_source=_source(file.sources.output_tokens),
+        baseline=None if file.baseline is None else Parameters.from_mapping(file.baseline),
+        bounds={name: _space(where, name, box) for name, box in file.bounds.items()},
+        trials=None if file.trials is None else _trials(file.trials, f"{where}: trials."),
+        provenance=file.provenance,
     )
 
 
-def _workload(fields: Fields) -> Workload:
-    arrival_s = fields.numbers("arrival_s")
-    strict = fields.obj.get("strict", True)
-    if not isinstance(strict, bool):
-        raise fields.error("strict", f"must be true or false, got {strict!r:.40}")
-    ids = {
-        key: fields.items(key, arrival_s.size)
-        for key in ("prompt_token_ids", "output_token_ids")
-        if key in fields.obj
-    }
+def _workload(read: _Workload, at: str) -> Workload:
+    _check_lengths(read, len(read.arrival_s), at)
     return Workload(
-        arrival_s,
-        fields.integers("input_tokens", arrival_s.size),
-        fields.integers("output_tokens", arrival_s.size),
-        prompt_token_ids=ids.get("prompt_token_ids"),
-        output_token_ids=ids.get("output_token_ids"),
-        max_concurrency=fields.obj.get("max_concurrency"),
-        strict=strict,
+        np.array(read.arrival_s, np.float64),
+        np.array(read.input_tokens, np.int64),
+        np.array(read.output_tokens, np.int64),
+        prompt_token_ids=read.prompt_token_ids,
+        output_token_ids=read.output_token_ids,
+        max_concurrency=read.max_concurrency,
+        strict=read.strict,
     )
 
 
-def _source(fields: Fields, key: str, requests: int) -> str | tuple[str, ...]:
-    value = fields.obj.get(key, "exact")
-    return value if isinstance(value, str) else tuple(map(str, fields.items(key, requests)))
+def _check_lengths(part: _Part, requests: int, at: str) -> None:
+    """Raise ``ExperimentError`` for a list in the part that has not an item for each request."""
+    for key in part.__struct_fields__:
+        value = getattr(part, key)
+        if isinstance(value, list) and len(value) != requests:
+            raise ExperimentError(f"{at}{key}: has {len(value)} items for {requests} requests")
 
 
-def _baseline(top: Fields) -> Parameters:
-    return Parameters.from_mapping(Fields(top.get("baseline"), top.where, "baseline").obj)
+def _source(value: Sequence[str]) -> str | tuple[str, ...]:
+    return value if isinstance(value, str) else tuple(value)
 
 
-def _space(top: Fields, name: str, box: Any) -> Space:
-    with located(f"{top.where}: bounds.{name}"):
+def _space(where: str, name: str, box: dict[str, Any]) -> Space:
+    with located(f"{where}: bounds.{name}"):
         return Space.from_mapping(box)
 
 
-def _trials(top: Fields) -> Trials:
-    keys = ("note", "parameters", "x", "loss")
-    fields = Fields(top.get("trials"), top.where, "trials", keys)
-    if fields.items("parameters") != list(NAMES):
-        raise fields.error("parameters", f"must be the names in order: {', '.join(NAMES)}")
-    loss = fields.numbers("loss")
-    rows = fields.number_lists("x", loss.size)
-    for i, row in enumerate(rows):
-        if row.size != len(NAMES):
-            raise fields.error(f"x[{i}]", f"has {row.size} values for {len(NAMES)} parameters")
-    return Trials(np.array(rows).reshape(loss.size, len(NAMES)), loss, fields.text("note", ""))
+def _trials(read: _Trials, at: str) -> Trials:
+    if read.parameters != list(NAMES):
+        raise ExperimentError(f"{at}parameters: must be the names in order: {', '.join(NAMES)}")
+    trials = len(read.loss)
+    if len(read.x) != trials:
+        raise ExperimentError(f"{at}x: has {len(read.x)} items for {trials} trials")
+    for i, row in enumerate(read.x):
+        if len(row) != len(NAMES):
+            raise ExperimentError(f"{at}x[{i}]: has {len(row)} values for {len(NAMES)} parameters")
+    return Trials(np.array(read.x).reshape(trials, len(NAMES)), np.array(read.loss), read.note)
