@@ -77,7 +77,7 @@ def test_what_is_wrong_is_told_with_its_place(
 def test_the_whole_file_may_be_wrong() -> None:
     with pytest.raises(ExperimentError, match=r"^f: must be an object of .*, got 3$"):
         decode(3, Whole, "f", ExperimentError)
-    with pytest.raises(ExperimentError, match=r"^f: the file: keys must be strings, got True$"):
+    with pytest.raises(ExperimentError, match=r"^f: keys must be strings, got True$"):
         decode({True: 1}, Whole, "f", ExperimentError)
     with pytest.raises(ExperimentError, match=r"^f: here\[1\]\.weight: missing$"):
         decode({}, Part, "f", ExperimentError, "here[1]")
