@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 
-from pysimbind.collect.flags import TABLES
 from pysimbind.config import DEFAULT_SEMANTICS, FIELDS, SEMANTICS, ServerConfig
 from pysimbind.errors import ConfigError
 
@@ -247,14 +247,16 @@ def test_vllm_args(args: str, fields: dict[str, object]) -> None:
     assert ServerConfig.from_vllm_args(words) == ServerConfig.from_vllm_args(args)
 
 
-@pytest.mark.parametrize("flag", sorted(TABLES["vllm"].keys() - {"config"}))
-def test_every_flag_of_vllm_is_taken(flag: str) -> None:
+LISTED = (Path(__file__).parent / "data" / "vllm_serve_flags.txt").read_text().splitlines()[2:]
+
+
+@pytest.mark.parametrize("listed", [line for line in LISTED if line != "config VALUE"])
+def test_every_flag_of_vllm_is_taken(listed: str) -> None:
     """Those of 0.32 and of releases since 0.9; none is mistaken for a misspelling of another."""
-    kind = TABLES["vllm"][flag]
-    value = [] if kind in ("ON_OFF", "SWITCH") else ["0.5" if flag == "watermark" else "8"]
-    name = flag.replace("_", "-")
-    ServerConfig.from_vllm_args([f"--{name}", *value])
-    if kind == "ON_OFF":
+    name, _, value = listed.removeprefix("[no-]").partition(" ")
+    number = "0.5" if name == "watermark" else "8"
+    ServerConfig.from_vllm_args([f"--{name}", *([number] if value else [])])
+    if listed.startswith("[no-]"):
         ServerConfig.from_vllm_args([f"--no-{name}"])
 
 
