@@ -13,6 +13,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"pysimbind/sim"
@@ -40,6 +41,12 @@ var errNull = errors.New("a required pointer is NULL")
 
 //export psb_abi_version
 func psb_abi_version() C.int32_t { return C.PSB_ABI_VERSION }
+
+//export psb_go_version
+func psb_go_version(text *C.char, size C.int64_t) C.int32_t {
+	write(runtime.Version(), text, size)
+	return C.PSB_OK
+}
 
 //export psb_open_handles
 func psb_open_handles() C.int64_t { return C.int64_t(open.count()) }
@@ -190,10 +197,7 @@ func optional[T any](p *T, n int) []T {
 
 // report writes err into the caller's text buffer and returns its code.
 func report(err error, text *C.char, size C.int64_t) C.int32_t {
-	if text != nil && size > 0 {
-		buffer := unsafe.Slice((*byte)(unsafe.Pointer(text)), int(size))
-		buffer[copy(buffer[:size-1], err.Error())] = 0
-	}
+	write(err.Error(), text, size)
 	switch {
 	case errors.Is(err, errHandle):
 		return C.PSB_BAD_HANDLE
@@ -201,6 +205,14 @@ func report(err error, text *C.char, size C.int64_t) C.int32_t {
 		return C.PSB_PANIC
 	}
 	return C.PSB_BAD_INPUT
+}
+
+// write copies s into the caller's text buffer, cut to its size and ended by NUL.
+func write(s string, text *C.char, size C.int64_t) {
+	if text != nil && size > 0 {
+		buffer := unsafe.Slice((*byte)(unsafe.Pointer(text)), int(size))
+		buffer[copy(buffer[:size-1], s)] = 0
+	}
 }
 
 var errPanic = errors.New("panic in the simulator")

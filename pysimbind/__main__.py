@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .cli import main
-from .cli.common import leave
+from .cli import script
 
 if __name__ == "__main__":
-    sys.exit(leave(main()))
+    sys.exit(script())

@@ -8,7 +8,7 @@
  * is not PSB_OK, the text (UTF-8, NUL-terminated, cut to error_size) is in error.
  */
 
-#define PSB_ABI_VERSION 5
+#define PSB_ABI_VERSION 6
 
 #define PSB_NUM_OVERHEADS 4
 
@@ -124,6 +124,9 @@ typedef struct {
 } psb_trace_output;
 
 int32_t psb_abi_version(void);
+
+/* Writes the version of Go that compiled the library, as in go1.24.1, and returns PSB_OK. */
+int32_t psb_go_version(char *text, int64_t size);
 
 /* Number of handles that are open in this process. */
 int64_t psb_open_handles(void);

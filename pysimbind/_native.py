@@ -25,7 +25,7 @@ from .workload import Workload
 ENGINES = {"auto": 0, "reference": 1, "leap": 2}
 _SEMANTICS = {"blis-2025-07": 0, "vllm-v1": 1, "vllm-v1-0.9.1": 2}
 JACOBIANS = {"exact": 0, "renewal": 1}
-ABI_VERSION = 5
+ABI_VERSION = 6
 _TEXT_SIZE = 512
 _KEPT_REQUESTS = 4096  # a thread keeps the result buffers of a handle with at most this many requests
 
@@ -39,6 +39,14 @@ class RawTrace(NamedTuple):
     times: npt.NDArray[np.float64]  # [steps, PSB_TIME_COLUMNS]
     counts: npt.NDArray[np.int64]  # [steps, PSB_COUNT_COLUMNS]
     entries: npt.NDArray[np.int64]  # [entries, PSB_ENTRY_COLUMNS]
+
+
+class LibraryInfo(NamedTuple):
+    """The library that is loaded, the version of its ABI, and the Go that compiled it."""
+
+    path: Path
+    abi_version: int
+    go_version: str
 
 
 class _Library:
@@ -117,6 +125,15 @@ def _load() -> _Library:
 def open_handles() -> int:
     """Return how many simulators are open in this process."""
     return int(_load().lib.psb_open_handles())
+
+
+def library_info() -> LibraryInfo:
+    """Return what the library says of itself; raises ``LibraryError`` where it is of no use."""
+    library = _load()
+    text = library.text()
+    library.check(library.lib.psb_go_version(text, _TEXT_SIZE), text)
+    go_version = library.ffi.string(text).decode("utf-8", "replace")
+    return LibraryInfo(_LIBRARY, int(library.lib.psb_abi_version()), go_version)
 
 
 class Handle:

@@ -73,7 +73,7 @@ def test_help_lists_the_commands() -> None:
             f"a command is needed: {', '.join(COMMANDS)} (see",
         ),
         (["--"], "see pysimbind --help"),
-        (["--version"], "unrecognized arguments: --version"),
+        (["--verson"], "unrecognized arguments: --verson; did you mean '--version'? (see"),
         (["simulte"], "unknown command 'simulte'; did you mean 'simulate'?"),
         (
             ["qqq"],

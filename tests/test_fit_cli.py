@@ -237,8 +237,8 @@ def test_help_lists_what_there_is() -> None:
 # The command with a progress line after every batch, so that the test knows when it is running.
 _TALKATIVE = """
 import sys
-from pysimbind.cli import main, progress
-progress.ProgressLine.__call__ = lambda self, state: self._write(state)
+from pysimbind.cli import _progress, main
+_progress.Progress._due = lambda *given: True
 sys.exit(main(["fit", *sys.argv[1:]]))
 """
 

@@ -6,20 +6,17 @@ Oracles: direct simulation for predictions, arithmetic and round trips for the r
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pysimbind.cli.progress import ProgressLine
 from pysimbind.config import ServerConfig
 from pysimbind.errors import FitError, InputError, OutputError
 from pysimbind.experiment import Experiment
-from pysimbind.fit import FitProgress, FitResult, fit
+from pysimbind.fit import FitResult, fit
 from pysimbind.formats import load_experiment
 from pysimbind.parameters import NAMES
 from pysimbind.replicas import replicate
@@ -211,60 +208,6 @@ def test_failed_requests_are_left_out(exp1: Experiment) -> None:
 
 
 # --- progress ------------------------------------------------------------------------------------
-
-
-class _Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def _progress(nfev: int) -> FitProgress:
-    return FitProgress(
-        method="cmaes",
-        nfev=nfev,
-        max_evals=1000,
-        nit=1,
-        fun=1.25e-4,
-        unit="s^2",
-        x=np.zeros(len(NAMES)),
-        time_s=nfev / 100,
-    )
-
-
-def test_progress_in_a_file_is_a_line_each_tenth() -> None:
-    stream = io.StringIO()
-    line = ProgressLine(stream)
-    for nfev in range(10, 1001, 10):
-        line(_progress(nfev))
-    line.close()
-    lines = stream.getvalue().splitlines()
-    assert len(lines) == 10
-    assert lines[0] == "cmaes 100/1,000  best 0.000125 s^2  100/s  9 s left"
-    assert "\r" not in stream.getvalue()
-
-
-def test_progress_on_a_terminal_is_one_line_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
-    clock = iter(range(100))
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    stream = _Terminal()
-    line = ProgressLine(stream)
-    for nfev in (250, 500, 1000):
-        line(_progress(nfev))
-    line.close()
-    shown = stream.getvalue().split("\r")
-    assert len(shown) == 4
-    assert stream.getvalue().count("\n") == 1
-    assert all(len(part.rstrip("\n")) == 59 for part in shown[1:])
-    assert shown[1].startswith("[##........] cmaes 250/1,000")
-
-
-def test_progress_that_nobody_reads_stops_nothing() -> None:
-    stream = io.StringIO()
-    line = ProgressLine(stream)
-    stream.close()
-    line(_progress(1000))
-    line.close()
 
 
 STATISTICS = "ttft.mean,ttft.p50,ttft.p99,e2e.mean,e2e.p50,e2e.p99"

@@ -12,7 +12,7 @@ import pytest
 
 from pysimbind import FitResult, InputError, ParameterError, load_experiment
 from pysimbind.cli import main
-from pysimbind.cli.scenario import read_parameters
+from pysimbind.cli._scenario import read_parameters
 from pysimbind.config import ServerConfig
 from pysimbind.fit import fit
 from pysimbind.plan.record import load_record

@@ -1,4 +1,4 @@
-"""``python -m pysimbind capacity``: the largest rate at which objectives hold."""
+"""The command ``capacity``: the largest rate at which objectives hold."""
 
 from __future__ import annotations
 
@@ -13,31 +13,44 @@ from ..errors import InputError
 from ..plan.capacity import Capacity, Slo, capacity
 from ..plan.record import Record
 from ..plan.sweep import Point, SweepRow, grid, reshape, sweep
-from .common import EXIT_OK, Command, Interrupts, check_outputs, interrupts, print_report
-from .grid import Bar, add_grid, read_grid
-from .record import add_record, make_record
+from ._command import Command
+from ._exits import EXIT_OK
+from ._grid import add_grid, read_grid, watched
+from ._interrupts import Interrupts, interrupts
+from ._outputs import check_outputs, print_report
+from ._parser import FILE, Parser
+from ._progress import Progress, add_quiet
+from ._record import add_record, make_record
 
 _SHARES = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25)  # of a setting's capacity, for --plot
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Find the largest request rate at which service-level objectives hold."
+def _configure(parser: Parser) -> None:
     add_record(parser)
-    add = parser.add_argument
+    add_grid(parser)
+    add = parser.adder("search")
     add(
         "--slo",
         action="append",
         required=True,
         metavar="SLO",
-        help="'p99 ttft <= 0.5' (repeat for more): mean or pN; ttft, tpot or e2e; seconds or ms",
+        help="what must hold, as in 'p99 ttft <= 0.5' (needed; repeat for more): mean or pN; "
+        "ttft, tpot or e2e; seconds, or ms where the number ends so",
     )
-    add("--target-rate", type=float, metavar="R", help="tell the servers needed for R requests/s")
+    add(
+        "--target-rate",
+        type=float,
+        metavar="R",
+        help="tell how many servers R requests/s need",
+    )
+    add = parser.adder("output")
     add(
         "--plot",
         metavar="FILE",
+        complete=FILE,
         help="draw throughput against p99 with the Pareto front: .png, .svg or .pdf",
     )
-    add_grid(parser)
+    add_quiet(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -75,7 +88,7 @@ def _found(
         slos,
         replicas=args.replicas,
         seed=args.seed,
-        progress=Bar(ctrl_c, f"draws, {point.label or AS_RECORDED}"),
+        progress=watched(Progress(quiet=args.quiet), point.label or AS_RECORDED, ctrl_c),
     )
 
 
@@ -102,7 +115,7 @@ def _curves(
         points,
         replicas=args.replicas,
         seed=args.seed,
-        progress=Bar(ctrl_c),
+        progress=watched(Progress(quiet=args.quiet), "runs", ctrl_c),
     )
 
 
@@ -138,4 +151,15 @@ def _servers(found: Capacity, target: float | None) -> str:
     return str(found.replicas_for(target))
 
 
-COMMAND = Command("capacity", "find the largest rate that keeps objectives", _configure, _run)
+COMMAND = Command(
+    "capacity",
+    "find the largest rate that keeps objectives",
+    "RECORD --slo SLO [OPTIONS]",
+    "Find the largest request rate at which service-level objectives hold.",
+    _configure,
+    _run,
+    examples=(
+        "fit.json --slo 'p99 ttft <= 0.5' --slo 'mean tpot <= 30 ms'",
+        "fit.json --slo 'p99 e2e <= 10' --max-num-seqs 64 256",
+    ),
+)

@@ -1,4 +1,4 @@
-"""The command ``python -m pysimbind.collect``.
+"""The command ``collect``, which is ``python -m pysimbind.collect`` too.
 
 Exit codes: 0 all runs are there; 1 some failed; 2 something given is wrong; 130 Ctrl-C, after which
 the table says which runs are missing.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import math
 import shlex
 import shutil
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -24,44 +24,61 @@ from ..collect.report import DONE, MISSING, SKIPPED, report
 from ..collect.server import checked_base_url
 from ..collect.store import Store
 from ..errors import CollectError, InputError, nearest
-from .common import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    Command,
-    Interrupts,
-    interrupts,
-    print_report,
-)
+from ._command import Command
+from ._exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from ._interrupts import Interrupts, interrupts
+from ._outputs import print_report
+from ._parser import FILE, FOLDER, Parser
+from ._progress import add_quiet, say
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Measure a vLLM server: start it, run its benchmark, stop it, for each run that the file "
-        "describes, and save an experiment of each. Runs that are finished are not repeated."
+def _configure(parser: Parser) -> None:
+    parser.adder("arguments")(
+        "config",
+        metavar="CONFIG",
+        complete=FILE,
+        help="the runs: YAML (extra 'collect'), or .json",
     )
-    add = parser.add_argument
-    add("config", metavar="CONFIG", help="the runs: YAML (extra 'collect'), or .json")
-    add("--output", required=True, metavar="DIR", help="folder of the results, DIR/block/run/")
-    add("--dry-run", action="store_true", help="print the commands of the runs that are missing")
+    _add_server(parser)
+    add = parser.adder("runs")
     add(
         "--redo",
         action="append",
         default=[],
         metavar="NAME",
-        help="measure a finished run again (block/run, or all of a block; repeat for more)",
+        help="measure a finished run again (repeat for more): block/run, or all of a block",
     )
     add(
-        "--base-url",
-        metavar="URL",
-        help="measure the server that runs there; it is not stopped. Its settings are taken from "
-        "the file's vllm: section and from /metrics",
+        "--run-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="how long a benchmark may take (default: as long as it wants)",
     )
+    add("--dry-run", action="store_true", help="print the commands of the runs that are missing")
+    parser.adder("output")(
+        "--output",
+        required=True,
+        metavar="DIR",
+        complete=FOLDER,
+        help="folder of the results, DIR/block/run/ (needed)",
+    )
+    add_quiet(parser)
+
+
+def _add_server(parser: Parser) -> None:
+    add = parser.adder("server")
     add(
         "--vllm",
         default="vllm",
         metavar="COMMAND",
-        help="how to call vLLM, e.g. /opt/venv/bin/vllm (default: %(default)s)",
+        complete=FILE,
+        help="how to call vLLM, as in /opt/venv/bin/vllm (default: %(default)s)",
+    )
+    add(
+        "--base-url",
+        metavar="URL",
+        help="measure the server that runs there, and do not stop it; its settings are taken "
+        "from the file's vllm: section and from /metrics",
     )
     add(
         "--startup-timeout",
@@ -70,13 +87,6 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long a server may take until it is healthy (default: %(default)g)",
     )
-    add(
-        "--run-timeout",
-        type=float,
-        metavar="SECONDS",
-        help="how long a benchmark may take (default: as long as it wants)",
-    )
-    add("--quiet", action="store_true", help="show no progress")
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -112,16 +122,16 @@ def _collect(
     interrupted = False
     tools = dataclasses.replace(tools, check=ctrl_c.check)
     for number, run in enumerate(pending, 1):
-        say = _Speaker(f"[{number}/{len(pending)}] {run.path}: ", quiet)
+        tell = functools.partial(_tell, f"[{number}/{len(pending)}] {run.path}: ", quiet)
         try:
             ctrl_c.check()
             began = time.monotonic()
-            say("measuring")
+            tell("measuring")
             measure(run, store, tools)
-            say(f"done in {time.monotonic() - began:.0f} s")
+            tell(f"done in {time.monotonic() - began:.0f} s")
             states[run.path] = DONE
         except CollectError as exc:
-            say(f"failed: {exc}")
+            tell(f"failed: {exc}")
             states[run.path] = f"failed: {exc}"
         except KeyboardInterrupt:
             interrupted = True
@@ -133,15 +143,8 @@ def _collect(
     return EXIT_OK if complete else EXIT_FAILED
 
 
-class _Speaker:
-    """Progress on standard error, a line each."""
-
-    def __init__(self, prefix: str, quiet: bool) -> None:
-        self._prefix, self._quiet = prefix, quiet
-
-    def __call__(self, text: str) -> None:
-        if not self._quiet and sys.stderr is not None:
-            print(self._prefix + text, file=sys.stderr, flush=True)
+def _tell(prefix: str, quiet: bool, text: str) -> None:
+    say(prefix + text, quiet=quiet)
 
 
 @contextmanager
@@ -189,4 +192,19 @@ def _commands(tools: Tools, store: Store, run: Run) -> list[str]:
     return [shlex.join(command) for command in commands.values()]
 
 
-COMMAND = Command("collect", "measure a real server", _configure, _run)
+COMMAND = Command(
+    "collect",
+    "measure a real server",
+    "CONFIG --output DIR [OPTIONS]",
+    "Measure a vLLM server, and save an experiment of each run.",
+    _configure,
+    _run,
+    examples=(
+        "runs.yaml --output results --dry-run",
+        "runs.yaml --output results --base-url http://localhost:8000",
+    ),
+    notes=(
+        "For each run in CONFIG it starts the server, runs vLLM's benchmark and stops the "
+        "server (docs/collect.md). Runs that are finished are not repeated.",
+    ),
+)

@@ -1,4 +1,4 @@
-"""``python -m pysimbind convert``: a measurement file to the canonical experiment file."""
+"""The command ``convert``: a measurement file to the canonical experiment file."""
 
 from __future__ import annotations
 
@@ -12,35 +12,23 @@ from ..errors import OutputError
 from ..experiment import Experiment
 from ..formats import FORMATS
 from ..vllm.settings import assumption
-from .common import (
-    EXIT_OK,
-    Command,
-    add_reading,
-    add_semantics,
-    add_settings,
-    check_outputs,
-    print_report,
-    read_experiment,
-    read_settings,
-    reading_inputs,
-    with_semantics,
-)
+from ._command import Command
+from ._exits import EXIT_OK
+from ._outputs import check_outputs, print_report
+from ._parser import FILE, Parser
+from ._reading import EXPERIMENT, add_reading, read_experiment, reading_inputs
+from ._server import add_server, read_settings, with_semantics
 
 _ENDINGS = (".json", ".json.gz")
 _NOTES = ("run", "arrivals", "workload", "warmup", "failed", "unsent", "prefixes", "header")
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Convert a measurement file to one self-contained experiment file, and print what is in "
-        "it: requests, failures, and where each server setting comes from."
-    )
-    parser.epilog = f"formats, recognised by content: {', '.join(each.name for each in FORMATS)}"
-    parser.add_argument("experiment", metavar="IN", help="a measurement file")
-    parser.add_argument("out", metavar="OUT", help="the file to write: .json or .json.gz")
-    add_semantics(parser)
-    add_settings(parser)
+def _configure(parser: Parser) -> None:
+    add = parser.adder("arguments")
+    add("experiment", metavar="IN", complete=EXPERIMENT, help="a measurement file")
+    add("out", metavar="OUT", complete=FILE, help="the file to write: .json or .json.gz")
     add_reading(parser)
+    add_server(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -81,4 +69,16 @@ def _server(experiment: Experiment, report: dict[str, Any]) -> Iterator[str]:
         yield f"{name} = {values[name]} (not told: {assumption(name)})"
 
 
-COMMAND = Command("convert", "convert a measurement file", _configure, _run)
+COMMAND = Command(
+    "convert",
+    "convert a measurement file",
+    "IN OUT [OPTIONS]",
+    "Convert a measurement file to one self-contained experiment file.",
+    _configure,
+    _run,
+    examples=("results.json run.json --server-log server.log",),
+    notes=(
+        "It prints requests, failures, and where each server setting comes from.",
+        f"formats, recognised by content: {', '.join(each.name for each in FORMATS)}",
+    ),
+)

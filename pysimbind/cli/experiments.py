@@ -1,4 +1,4 @@
-"""``python -m pysimbind experiments``: what is bundled, and what it rests on."""
+"""The command ``experiments``: what is bundled, and what it rests on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import numpy as np
 from .._io.text import table
 from ..experiment import Experiment
 from ..formats import experiment_names, load_experiment
-from .common import EXIT_OK, Command, print_report
+from ._command import Command
+from ._exits import EXIT_OK
+from ._outputs import print_report
+from ._parser import Parser
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.description = "List the bundled experiments: counts, semantics and caveats."
+def _configure(parser: Parser) -> None:
+    """Add nothing: it lists all."""
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -41,4 +44,12 @@ def _row(experiment: Experiment) -> list[str]:
     ]
 
 
-COMMAND = Command("experiments", "list the bundled experiments", _configure, _run)
+COMMAND = Command(
+    "experiments",
+    "list the bundled experiments",
+    "[OPTIONS]",
+    "List the bundled experiments with their counts, semantics and caveats.",
+    _configure,
+    _run,
+    examples=("",),
+)

@@ -1,4 +1,4 @@
-"""``python -m pysimbind export``: parameters for other simulators."""
+"""The command ``export``: parameters for other simulators."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ import argparse
 from .._io.files import write_bytes
 from ..errors import InputError, nearest
 from ..plan.export import FORMATS
-from .common import EXIT_OK, Command, check_outputs, print_report
-from .record import add_record, make_record
+from ._command import Command
+from ._exits import EXIT_OK
+from ._outputs import check_outputs, print_report
+from ._parser import FILE, Complete, Parser
+from ._record import add_record, make_record
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Write parameters in another simulator's format, to a file or the screen."
+def _configure(parser: Parser) -> None:
     add_record(parser)
-    parser.add_argument("--format", default="yaml", help=f"{', '.join(FORMATS)} (default: yaml)")
-    parser.add_argument("--out", metavar="FILE", help="save it instead of printing it")
+    add = parser.adder("output")
+    add(
+        "--format",
+        default="yaml",
+        metavar="NAME",
+        complete=Complete(FORMATS),
+        help=f"{', '.join(FORMATS)} (default: %(default)s)",
+    )
+    add("--out", metavar="FILE", complete=FILE, help="save it (default: print it)")
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -34,4 +43,12 @@ def _run(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-COMMAND = Command("export", "write parameters for other simulators", _configure, _run)
+COMMAND = Command(
+    "export",
+    "write parameters for other simulators",
+    "RECORD [OPTIONS]",
+    "Write parameters in another simulator's format.",
+    _configure,
+    _run,
+    examples=("fit.json", "fit.json --format json --out params.json"),
+)

@@ -1,4 +1,4 @@
-"""The command ``python -m pysimbind.fit``, which is ``python -m pysimbind fit`` too.
+"""The command ``fit``, which is ``python -m pysimbind.fit`` too.
 
 Exit codes: those of all commands; after Ctrl-C the best so far is saved and reported.
 """
@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from .._io.files import read_json
 from ..errors import FitError, ParameterError
@@ -23,29 +21,24 @@ from ..fit.bounds import Fixed
 from ..fit.holdout import KINDS as HOLDOUTS
 from ..fit.result import FitResult
 from ..fit.saved import SCHEMA
-from ..formats import experiment_names
 from ..losses import LOSSES
-from ..models import MODELS
-from .common import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    Command,
-    Interrupts,
+from ..models import MODELS, QUADRATIC15
+from ._command import Command
+from ._exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from ._interrupts import Interrupts, interrupts
+from ._outputs import check_outputs, print_report
+from ._parser import FILE, Complete, Parser
+from ._progress import Progress, add_quiet
+from ._reading import (
+    BUNDLED,
+    DEFAULT_EXPERIMENT,
+    EXPERIMENT,
     add_reading,
-    add_semantics,
-    add_settings,
-    check_outputs,
-    interrupts,
-    print_report,
+    add_strict,
     read_experiment,
-    read_settings,
     reading_inputs,
-    with_semantics,
 )
-from .progress import ProgressLine
-
-DEFAULT_EXPERIMENT = "exp1_30rr"
+from ._server import add_server, read_settings, with_semantics
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -66,12 +59,12 @@ def _run(args: argparse.Namespace) -> int:
 class _Attendant(Attendant):
     """Shows progress, and lets Ctrl-C end the search after a batch, what follows it at once."""
 
-    def __init__(self, progress: ProgressLine | None, ctrl_c: Interrupts) -> None:
+    def __init__(self, progress: Progress, ctrl_c: Interrupts) -> None:
         self._progress, self._ctrl_c = progress, ctrl_c
 
-    def __call__(self, progress: FitProgress) -> None:
-        if self._progress is not None:
-            self._progress(progress)
+    def __call__(self, fit: FitProgress) -> None:
+        best = f"best {fit.fun:.4g} {fit.unit}"
+        self._progress.show(fit.method, fit.nfev, fit.max_evals, best, fit.time_s)
         self._ctrl_c.check()
 
     def stage(self) -> contextlib.AbstractContextManager[object]:
@@ -81,8 +74,7 @@ class _Attendant(Attendant):
 def _fit(
     args: argparse.Namespace, experiments: Sequence[Experiment], ctrl_c: Interrupts
 ) -> FitResult:
-    progress = None if args.quiet or sys.stderr is None else ProgressLine()
-
+    progress = Progress(quiet=args.quiet)
     try:
         return fit(
             experiments,
@@ -104,8 +96,7 @@ def _fit(
             strict=args.strict,
         )
     finally:
-        if progress is not None:
-            progress.close()
+        progress.close()
 
 
 def _read(args: argparse.Namespace, name: str) -> Experiment:
@@ -113,72 +104,96 @@ def _read(args: argparse.Namespace, name: str) -> Experiment:
     return with_semantics(read_experiment(args, settings, name), args.semantics)
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Fit the simulator's parameters to a measured run, or to several runs at once."
-    )
-    parser.epilog = f"bundled experiments: {', '.join(experiment_names())}"
-    parser.add_argument(
+def _configure(parser: Parser) -> None:
+    parser.adder("arguments")(
         "experiments",
         nargs="*",
         default=[DEFAULT_EXPERIMENT],
         metavar="EXPERIMENT",
+        complete=EXPERIMENT,
         help="bundled experiments or measurement files, which share the parameters "
         f"(default: {DEFAULT_EXPERIMENT})",
     )
-    add_semantics(parser)
-    _add_problem(parser.add_argument)
-    _add_search(parser.add_argument)
-    add = parser.add_argument
-    add("--out", metavar="FILE", help="save the fit record as JSON")
-    add("--strict", action="store_true", help="refuse data that the checks find fault with")
-    add("--quiet", action="store_true", help="show no progress")
     add_reading(parser)
-    add_settings(parser)
+    add_strict(parser)
+    add_server(parser)
+    _add_parameters(parser)
+    _add_search(parser)
+    parser.adder("output")(
+        "--out", metavar="FILE", complete=FILE, help="save the fit record as JSON"
+    )
+    add_quiet(parser)
 
 
-def _add_problem(add: Callable[..., Any]) -> None:
+def _add_parameters(parser: Parser) -> None:
+    add = parser.adder("parameters")
     add(
         "--model",
         metavar="MODEL",
+        complete=Complete(MODELS),
         help=f"{', '.join(MODELS)}, or terms as in 'intercept,D,P,ctx,out' (default: quadratic15 "
         "where the experiments bring a baseline or bounds, else extended)",
     )
     add(
-        "--loss",
-        default="recipe",
-        metavar="LOSS",
-        help=f"{', '.join(LOSSES)}, or words as in 'relative,ttft,e2e:5,tpot.p99,soft_l1:0.05,"
-        "warmup:10' (default: recipe)",
-    )
-    add(
         "--bounds",
         metavar="BOX",
+        complete=Complete(("original", *(kind for kind in BOUNDS if ":" not in kind)), files=True),
         help=f"{', '.join(BOUNDS)}, a box of the experiment, or a JSON file {{name: [lower, "
-        "upper]}} (default: original where the experiment has it, else nonnegative)",
+        "upper]} (default: original where the experiment has it, else nonnegative)",
     )
     add(
         "--fixed",
         action="append",
         metavar="NAME[=VALUE]",
-        help="hold a parameter (repeat for more), or 'none' (default: those that change nothing "
-        "others can't, except with bayes)",
+        complete=Complete(("none", *QUADRATIC15.names)),
+        help="hold a parameter (repeat for more), or 'none' (default: those whose effect others "
+        "can take over, except with bayes)",
     )
-    add("--holdout", metavar="WHAT", help=f"keep from the fit, and predict: {HOLDOUTS}")
-    add("--weights", type=_weights, metavar="W,W,...", help="of the runs (default: equal)")
-    add("--initial", metavar="FILE", help="parameters to start from: {name: value}, or a fit")
+    add(
+        "--initial",
+        metavar="FILE",
+        complete=FILE,
+        help="parameters to start from: {name: value}, or a saved fit",
+    )
     add("--ridge", type=float, metavar="W", help="pull of the later terms to 0 (default: 3e-5)")
 
 
-def _add_search(add: Callable[..., Any]) -> None:
-    add("--method", default="auto", metavar="NAME", help=f"{', '.join(METHODS)} (default: auto)")
+def _add_search(parser: Parser) -> None:
+    add = parser.adder("search")
+    add(
+        "--loss",
+        default="recipe",
+        metavar="LOSS",
+        complete=Complete(LOSSES),
+        help=f"{', '.join(LOSSES)}, or words as in 'relative,ttft,e2e:5,tpot.p99,soft_l1:0.05,"
+        "warmup:10' (default: %(default)s)",
+    )
+    add("--weights", type=_weights, metavar="W,W,...", help="of the runs (default: equal)")
+    add("--holdout", metavar="WHAT", help=f"keep from the fit, and predict: {HOLDOUTS}")
+    add(
+        "--method",
+        default="auto",
+        metavar="NAME",
+        complete=Complete(METHODS),
+        help=f"{', '.join(METHODS)} (default: %(default)s)",
+    )
     budgets = ", ".join(f"{m.name} {m.max_evals:,}" for m in METHODS.values())
     add("--max-evals", type=int, metavar="N", help=f"evaluations (default: {budgets})")
     add("--max-time", type=float, metavar="SECONDS", help="stop after this time (default: never)")
     seeds = ", ".join(f"{m.name} {m.seed}" for m in METHODS.values())
     add("--seed", type=int, metavar="S", help=f"same seed, same result (default: {seeds})")
-    add("--checkpoint", metavar="FILE", help="keep what was evaluated here, for --resume")
-    add("--resume", metavar="FILE", help="go on from there: same options, same result")
+    add(
+        "--checkpoint",
+        metavar="FILE",
+        complete=FILE,
+        help="keep what was evaluated here, for --resume",
+    )
+    add(
+        "--resume",
+        metavar="FILE",
+        complete=FILE,
+        help="go on from this checkpoint: same options, same result",
+    )
 
 
 def _weights(text: str) -> list[float]:
@@ -217,4 +232,17 @@ def _fixed(given: list[str] | None) -> Fixed | None:
     return values
 
 
-COMMAND = Command("fit", "fit the parameters to measured runs", _configure, _run)
+COMMAND = Command(
+    "fit",
+    "fit the parameters to measured runs",
+    "[EXPERIMENT ...] [OPTIONS]",
+    "Fit the simulator's parameters to one measured run, or to several at once.",
+    _configure,
+    _run,
+    examples=(
+        "--out fit.json",
+        "run1.json run2.json --server-log server.log --out fit.json",
+        "run1.json --method lsq --holdout alternate",
+    ),
+    notes=(BUNDLED, "After Ctrl-C the best parameters so far are saved and reported."),
+)

@@ -1,4 +1,4 @@
-"""``python -m pysimbind simulate``: run a workload once, and look at it."""
+"""The command ``simulate``: run a workload once, and look at it."""
 
 from __future__ import annotations
 
@@ -6,30 +6,40 @@ import argparse
 
 from ..draw import plots
 from ..draw.chrome_trace import save_chrome_trace
-from ..formats import experiment_names
 from ..results import Outcome, SimResult
 from ..simulator import Simulator
-from .common import EXIT_FAILED, EXIT_OK, Command, check_outputs, print_report, reading_inputs
-from .requests import check_ending, save_requests
-from .scenario import Scenario, add_scenario, make_scenario
-from .summary import summary
-from .workload import workload_files
+from ._command import Command
+from ._exits import EXIT_FAILED, EXIT_OK
+from ._outputs import check_outputs, print_report
+from ._parser import FILE, Parser
+from ._reading import BUNDLED, reading_inputs
+from ._requests import check_ending, save_requests
+from ._scenario import Scenario, add_scenario, make_scenario
+from ._summary import summary
+from ._workload import workload_files
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Simulate an experiment's workload once and print what came of it, the measured latencies "
-        "beside the simulated ones; or another workload on the experiment's server."
-    )
-    parser.epilog = (
-        f"bundled experiments: {', '.join(experiment_names())}. Exit code 1: some request did not "
-        "finish, though no horizon was set, or the parameters make no simulation."
-    )
+def _configure(parser: Parser) -> None:
     add_scenario(parser)
-    add = parser.add_argument
-    add("--out", metavar="FILE", help="save a row for each request: .csv, or .json with all else")
-    add("--trace", metavar="FILE", help="save the steps as JSON for https://ui.perfetto.dev")
-    add("--plot", metavar="FILE", help="draw running, waiting and KV blocks: .png, .svg or .pdf")
+    add = parser.adder("output")
+    add(
+        "--out",
+        metavar="FILE",
+        complete=FILE,
+        help="save a row for each request: .csv, or .json with all else",
+    )
+    add(
+        "--trace",
+        metavar="FILE",
+        complete=FILE,
+        help="save the steps as JSON for https://ui.perfetto.dev",
+    )
+    add(
+        "--plot",
+        metavar="FILE",
+        complete=FILE,
+        help="draw running, waiting and KV blocks: .png, .svg or .pdf",
+    )
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -66,4 +76,21 @@ def _save(args: argparse.Namespace, scenario: Scenario, result: SimResult) -> li
     return [path for path in (args.out, args.trace, args.plot) if path is not None]
 
 
-COMMAND = Command("simulate", "simulate a workload once, and look at it", _configure, _run)
+COMMAND = Command(
+    "simulate",
+    "simulate a workload once, and look at it",
+    "[EXPERIMENT] [OPTIONS]",
+    "Simulate a workload once, and print its latencies beside the measured ones.",
+    _configure,
+    _run,
+    examples=(
+        "exp1_30rr --set max_num_seqs=64",
+        "run.json --fit fit.json --trace steps.json",
+        "--num-requests 50 --input-tokens 512 --output-tokens uniform:1,99",
+    ),
+    notes=(
+        BUNDLED,
+        "exit code 1: some request did not finish, though no horizon was set, or the "
+        "parameters make no simulation.",
+    ),
+)

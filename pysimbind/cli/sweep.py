@@ -1,4 +1,4 @@
-"""``python -m pysimbind sweep``: what a server does over rates and settings."""
+"""The command ``sweep``: what a server does over rates and settings."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from ..draw import plots
 from ..draw.sweeps import plot_sweep
 from ..plan.record import Record
 from ..plan.sweep import BROKEN, SweepRow, check_table, grid, reshape, save_rows, sweep
-from .common import EXIT_FAILED, EXIT_OK, Command, check_outputs, interrupts, print_report
-from .grid import Bar, add_grid, read_grid
-from .record import add_record, make_record
+from ._command import Command
+from ._exits import EXIT_FAILED, EXIT_OK
+from ._grid import add_grid, read_grid, watched
+from ._interrupts import interrupts
+from ._outputs import check_outputs, print_report
+from ._parser import FILE, Parser
+from ._progress import Progress, add_quiet
+from ._record import add_record, make_record
 
 _SHOWN = (
     "throughput_rps",
@@ -28,16 +33,38 @@ _SHOWN = (
 )
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Predict throughput and latencies over request rates and settings."
-    parser.epilog = "Exit code 1: no request finished at any point."
+def _configure(parser: Parser) -> None:
     add_record(parser)
-    add = parser.add_argument
-    add("--rates", type=float, nargs="+", required=True, metavar="R", help="requests per second")
+    parser.adder("runs")(
+        "--rates",
+        type=float,
+        nargs="+",
+        required=True,
+        metavar="R",
+        help="requests per second to try (needed)",
+    )
     add_grid(parser)
-    add("--workers", type=int, default=0, metavar="N", help="threads (default: one a processor)")
-    add("--out", metavar="FILE", help="save all metrics with intervals: .csv or .json")
-    add("--plot", metavar="FILE", help="draw throughput and p99 latencies: .png, .svg or .pdf")
+    parser.adder("runs")(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="threads (default: one for each processor)",
+    )
+    add = parser.adder("output")
+    add(
+        "--out",
+        metavar="FILE",
+        complete=FILE,
+        help="save all metrics with intervals: .csv or .json",
+    )
+    add(
+        "--plot",
+        metavar="FILE",
+        complete=FILE,
+        help="draw throughput and p99 latencies: .png, .svg or .pdf",
+    )
+    add_quiet(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -59,7 +86,7 @@ def _run(args: argparse.Namespace) -> int:
             replicas=args.replicas,
             seed=args.seed,
             workers=args.workers,
-            progress=Bar(ctrl_c),
+            progress=watched(Progress(quiet=args.quiet), "runs", ctrl_c),
         )
     _save(args, record, rows)
     saved = [f"saved: {path}" for path in (args.out, args.plot) if path is not None]
@@ -115,4 +142,16 @@ def _shown(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) else "-"
 
 
-COMMAND = Command("sweep", "predict over request rates and settings", _configure, _run)
+COMMAND = Command(
+    "sweep",
+    "predict over request rates and settings",
+    "RECORD --rates R ... [OPTIONS]",
+    "Predict throughput and latencies over request rates and settings.",
+    _configure,
+    _run,
+    examples=(
+        "fit.json --rates 1 2 4 8",
+        "fit.json --rates 2 4 --max-num-seqs 64 128 --out sweep.csv",
+    ),
+    notes=("exit code 1: no request finished at any point.",),
+)

@@ -1,4 +1,4 @@
-"""The command ``python -m pysimbind validate``; exit code 3 says that the fit does not hold."""
+"""The command ``validate``; exit code 3 says that the fit does not hold."""
 
 from __future__ import annotations
 
@@ -8,33 +8,43 @@ from .._io.files import write_json
 from ..fit import FitResult
 from ..fit.validate import validate
 from ..replicas import REPLICAS
-from .common import (
-    EXIT_OK,
-    Command,
-    add_reading,
-    add_semantics,
-    add_settings,
-    check_outputs,
-    print_report,
-    read_experiment,
-    read_settings,
-    reading_inputs,
-    with_semantics,
-)
+from ._command import Command
+from ._exits import EXIT_OK
+from ._outputs import check_outputs, print_report
+from ._parser import FILE, Parser
+from ._reading import EXPERIMENT, add_reading, add_strict, read_experiment, reading_inputs
+from ._server import add_server, read_settings, with_semantics
 
 EXIT_DRIFT = 3
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Tell whether a fit still predicts new runs of its server. Exit code 0: it does; 3: no."
+def _configure(parser: Parser) -> None:
+    add = parser.adder("arguments")
+    add("record", metavar="RECORD", complete=FILE, help="a saved fit (fit --out FILE)")
+    add(
+        "experiments",
+        nargs="+",
+        metavar="EXPERIMENT",
+        complete=EXPERIMENT,
+        help="new runs: measurement files",
     )
-    add = parser.add_argument
-    add("record", metavar="RECORD", help="a saved fit (fit --out FILE)")
-    add("experiments", nargs="+", metavar="EXPERIMENT", help="new runs: measurement files")
-    add_semantics(parser)
-    add("--e2e-limit", type=float, metavar="PERCENT", help="of E2E MAPE and mean error")
-    add("--ttft-limit", type=float, metavar="PERCENT", help="of TTFT MAPE and mean error")
+    add_reading(parser)
+    add_strict(parser)
+    add_server(parser)
+    add = parser.adder("runs")
+    own = "(default: from the fit's own errors, see docs/validate.md)"
+    add(
+        "--e2e-limit",
+        type=float,
+        metavar="PERCENT",
+        help=f"largest MAPE of E2E, and error of its mean {own}",
+    )
+    add(
+        "--ttft-limit",
+        type=float,
+        metavar="PERCENT",
+        help=f"largest MAPE of TTFT, and error of its mean {own}",
+    )
     add(
         "--replicas",
         type=int,
@@ -42,10 +52,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="predictions are means over K runs that differ in phase (default: %(default)s)",
     )
-    add("--strict", action="store_true", help="refuse data that the checks find fault with")
-    add("--out", metavar="FILE", help="save the verdict as JSON")
-    add_reading(parser)
-    add_settings(parser)
+    parser.adder("output")("--out", metavar="FILE", complete=FILE, help="save the verdict as JSON")
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -73,4 +80,13 @@ def _run(args: argparse.Namespace) -> int:
     return EXIT_OK if found.holds else EXIT_DRIFT
 
 
-COMMAND = Command("validate", "tell whether a fit still holds on new runs", _configure, _run)
+COMMAND = Command(
+    "validate",
+    "tell whether a fit still holds on new runs",
+    "RECORD EXPERIMENT ... [OPTIONS]",
+    "Tell whether a fit still predicts new runs of its server.",
+    _configure,
+    _run,
+    examples=("fit.json new_run.json", "fit.json monday.json tuesday.json --e2e-limit 10"),
+    notes=("exit codes: 0 the fit holds; 3 it does not.",),
+)

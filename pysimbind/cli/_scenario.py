@@ -14,15 +14,10 @@ from ..fit import FitResult
 from ..fit.saved import SCHEMA as FIT_SCHEMA
 from ..models import MODELS, QUADRATIC15
 from ..parameters import Parameters
-from .common import (
-    add_experiment,
-    add_reading,
-    add_settings,
-    read_experiment,
-    read_settings,
-    with_semantics,
-)
-from .workload import add_workload, read_workload, with_workload
+from ._parser import FILE, Complete, Parser
+from ._reading import DEFAULT_EXPERIMENT, EXPERIMENT, add_reading, read_experiment
+from ._server import add_server, read_settings, with_semantics
+from ._workload import add_workload, read_workload, with_workload
 
 
 @dataclass(frozen=True)
@@ -35,21 +30,33 @@ class Scenario:
     notes: tuple[str, ...]
 
 
-def add_scenario(parser: argparse.ArgumentParser) -> None:
+def add_scenario(parser: Parser) -> None:
     """Add the options that ``make_scenario`` reads."""
-    add_experiment(parser)
+    parser.adder("arguments")(
+        "experiment",
+        nargs="?",
+        default=DEFAULT_EXPERIMENT,
+        metavar="EXPERIMENT",
+        complete=EXPERIMENT,
+        help="a bundled experiment or a measurement file (default: %(default)s)",
+    )
     add_reading(parser)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--params", metavar="FILE", help="parameters: a JSON file {name: value}")
-    which.add_argument("--fit", metavar="FILE", help="parameters: a saved fit (fit --out FILE)")
-    add_model(parser)
-    add_settings(parser)
-    parser.add_argument(
+    add_server(parser)
+    parser.adder("server")(
         "--max-concurrency",
         type=int,
         metavar="C",
         help="closed loop: at most C requests in flight, as vllm bench serve does",
     )
+    add = parser.adder("parameters", one=True)
+    add(
+        "--params",
+        metavar="FILE",
+        complete=FILE,
+        help="a JSON file {name: value} (default: the experiment's baseline)",
+    )
+    add("--fit", metavar="FILE", complete=FILE, help="a saved fit (fit --out FILE)")
+    add_model(parser)
     add_workload(parser)
 
 
@@ -101,7 +108,7 @@ def _parameters(
     if experiment.baseline is None:
         raise InputError(
             f"{experiment.name} has no baseline parameters: give --params FILE, or --fit FILE "
-            f"(made by `python -m pysimbind fit {args.experiment} --out FILE`)"
+            f"(made by `pysimbind fit {args.experiment} --out FILE`)"
         )
     return experiment.baseline, "the experiment's baseline", []
 
@@ -120,12 +127,13 @@ def _of(fit: FitResult, experiment: Experiment) -> list[str]:
     return notes
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: Parser) -> None:
     """Add the model whose parameters ``read_parameters`` reads."""
-    parser.add_argument(
+    parser.adder("parameters")(
         "--model",
         metavar="MODEL",
-        help=f"of --params: {', '.join(MODELS)}, or terms as in 'intercept,D,P,ctx' "
+        complete=Complete(MODELS),
+        help=f"model of --params: {', '.join(MODELS)}, or terms as in 'intercept,D,P,ctx' "
         "(default: quadratic15)",
     )
 

@@ -14,40 +14,68 @@ from ..workload import Workload
 from ..workloads import from_sharegpt, from_tokenised, generate, load_tokenizer
 from ..workloads.arrivals import ARRIVALS
 from ..workloads.lengths import LENGTHS
+from ._parser import FILE, Complete, Parser
 
-# Which options belong to which source; --num-requests, --arrival-process and --seed to
-# all.
+# Which options belong to which source; --num-requests, --arrival-process and --seed to all.
 _GENERATED = ("input_tokens", "output_tokens", "prefix", "sessions")
 _SHAREGPT = ("sharegpt", "tokenizer", "tokenizer_pattern", "sharegpt_output_len")
 _SHARED = ("num_requests", "arrival_process", "seed")
 
 
-def add_workload(parser: argparse.ArgumentParser) -> None:
+def add_workload(parser: Parser) -> None:
     """Add the options that ``read_workload`` reads."""
-    group = parser.add_argument_group(
-        "another workload",
-        "Simulate these requests on the experiment's server. Lengths are a number or "
-        f"{', '.join(LENGTHS)}; arrivals {', '.join(ARRIVALS)}; written as kind:key=value,... "
-        "(docs/workloads.md).",
+    add = parser.adder(
+        "workload",
+        "Simulate other requests on the experiment's server (docs/workloads.md). LENGTHS are a "
+        f"number or kind:key=value,... with the kinds {', '.join(LENGTHS)}. ARRIVALS are "
+        f"kind:key=value,... with the kinds {', '.join(ARRIVALS)}.",
     )
-    add = group.add_argument
     add("--num-requests", type=int, metavar="N", help="how many requests")
-    add("--input-tokens", metavar="LENGTHS", help="prompt lengths: lognormal:mean=512,cv=0.8")
-    add("--output-tokens", metavar="LENGTHS", help="output lengths: uniform:16,512")
-    add("--prefix", metavar="VALUES", help="shared prefixes: num_prefixes=8,prefix_len=512")
+    add("--input-tokens", metavar="LENGTHS", help="prompt lengths, as in lognormal:mean=512,cv=0.8")
+    add("--output-tokens", metavar="LENGTHS", help="output lengths, as in uniform:16,512")
+    # not --arrivals: that is how a measurement file is read
+    add(
+        "--arrival-process",
+        metavar="ARRIVALS",
+        help="as in gamma:rate=8,burstiness=0.5 (default: at-once)",
+    )
+    add("--prefix", metavar="VALUES", help="shared prefixes, as in num_prefixes=8,prefix_len=512")
     add(
         "--sessions",
         metavar="VALUES",
-        help="conversations: turns=uniform(1,8),think_s=10,ttft_s=0.2,tpot_s=0.02",
+        help="conversations, as in turns=uniform(1,8),think_s=10,ttft_s=0.2,tpot_s=0.02",
     )
-    add("--sharegpt", metavar="FILE", help="sample raw ShareGPT as vllm bench serve does")
-    add("--tokenizer", metavar="FILE", help="for --sharegpt: tokenizer.json or a .tiktoken file")
-    add("--tokenizer-pattern", metavar="NAME", help="of a .tiktoken file: cl100k (default), qwen")
-    add("--sharegpt-output-len", type=int, metavar="N", help="outputs of N tokens instead")
-    add("--tokenised", metavar="FILE", help="read the original experiment's token lists")
-    # not --arrivals: that is how a measurement file is read
-    add("--arrival-process", metavar="ARRIVALS", help="gamma:rate=8,burstiness=0.5 (or at-once)")
-    add("--seed", type=int, metavar="N", help="of everything drawn (default: 0)")
+    add(
+        "--sharegpt",
+        metavar="FILE",
+        complete=FILE,
+        help="sample raw ShareGPT as vllm bench serve does",
+    )
+    add(
+        "--tokenizer",
+        metavar="FILE",
+        complete=FILE,
+        help="for --sharegpt: tokenizer.json or a .tiktoken file",
+    )
+    add(
+        "--tokenizer-pattern",
+        metavar="NAME",
+        complete=Complete(("cl100k", "qwen")),
+        help="pattern of a .tiktoken file: cl100k, qwen (default: cl100k)",
+    )
+    add(
+        "--sharegpt-output-len",
+        type=int,
+        metavar="N",
+        help="outputs of N tokens (default: those of ShareGPT)",
+    )
+    add(
+        "--tokenised",
+        metavar="FILE",
+        complete=FILE,
+        help="read the token lists of the original experiment",
+    )
+    add("--seed", type=int, metavar="S", help="seed of everything drawn (default: 0)")
 
 
 def read_workload(args: argparse.Namespace) -> Workload | None:

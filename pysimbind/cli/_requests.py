@@ -11,7 +11,7 @@ from typing import Any
 from .._io.files import write_bytes, write_json
 from ..errors import OutputError
 from ..results import SimResult, Status
-from .scenario import Scenario
+from ._scenario import Scenario
 
 SCHEMA = "pysimbind-simulation"
 VERSION = 1

@@ -5,31 +5,47 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from ..config import SEMANTICS
 from ..errors import ParameterError
 from ..parameters import OVERHEADS, Parameters
 from ..plan.record import Record, load_record
-from .common import add_reading, read_settings, reading_options, with_semantics
-from .scenario import add_model, read_parameters
+from ._parser import FILE, Parser
+from ._reading import EXPERIMENT, add_reading, reading_options
+from ._scenario import add_model, read_parameters
+from ._server import add_server, read_settings, with_semantics
 
 
-def add_record(parser: argparse.ArgumentParser) -> None:
+def add_record(parser: Parser) -> None:
     """Add the options that ``make_record`` reads."""
-    add = parser.add_argument
-    add("record", metavar="RECORD", help="a saved fit, a bundled experiment or a measurement file")
-    add("--semantics", metavar="NAME", help=f"{', '.join(SEMANTICS)} (default: the record's)")
-    add("--set", action="append", default=[], metavar="SETTING=VALUE", help="as for simulate")
-    add("--experiment", metavar="EXPERIMENT", help="take the requests from here")
-    add("--params", metavar="FILE", help="other parameters: a JSON file {name: value}")
+    parser.adder("arguments")(
+        "record",
+        metavar="RECORD",
+        complete=EXPERIMENT,
+        help="a saved fit, a bundled experiment or a measurement file",
+    )
+    parser.adder("measurement file")(
+        "--experiment",
+        metavar="EXPERIMENT",
+        complete=EXPERIMENT,
+        help="take the requests from here (default: from the record)",
+    )
+    add_reading(parser)
+    add_server(parser, "the record's")
+    add = parser.adder("parameters")
+    add(
+        "--params",
+        metavar="FILE",
+        complete=FILE,
+        help="other parameters: a JSON file {name: value} (default: the record's)",
+    )
     add_model(parser)
     add(
         "--regression-coeffs",
         metavar="C,C,...",
-        help="other parameters: coefficients as the original simulator took them; with --overheads",
+        help="other parameters: coefficients as the original simulator took them; "
+        "needs --overheads",
     )
-    names = ",".join(OVERHEADS)
-    add("--overheads", metavar="US,US,US,US", help=f"{names} in microseconds")
-    add_reading(parser)
+    names = ", ".join(OVERHEADS)
+    add("--overheads", metavar="US,US,US,US", help=f"in microseconds: {names}")
 
 
 def make_record(args: argparse.Namespace) -> Record:

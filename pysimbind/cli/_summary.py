@@ -10,7 +10,7 @@ import numpy.typing as npt
 from .._io.text import table
 from ..experiment import Experiment
 from ..results import Outcome, SimResult, Status
-from .scenario import Scenario
+from ._scenario import Scenario
 
 FloatArray = npt.NDArray[np.float64]
 
