@@ -94,6 +94,11 @@ def test_nothing_to_search(method: str) -> None:
         ({"holdout": []}, "holdout must be a text or the names of runs"),
         ({"weights": "1"}, "weights must be one number for each run"),
         ({"bounds": {"out": ["a", 1]}}, "a bound of 'out' must be a number, got 'a'"),
+        ({"method": ["lsq"]}, r"unknown method \['lsq'\]"),
+        ({"fixed": [["out"]]}, r"unknown parameter \['out'\] in fixed"),
+        ({"ridge": 10**400}, "ridge must be a number >= 0"),
+        ({"max_time_s": 10**400}, "max_time_s must be a number of seconds > 0"),
+        ({"max_time_s": True}, "max_time_s must be a number of seconds > 0"),
     ],
 )
 def test_arguments_of_a_wrong_kind(options: dict[str, Any], message: str) -> None:

@@ -5,8 +5,10 @@ Oracles: direct simulation for predictions, arithmetic and round trips for the r
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,12 @@ def exp1() -> Experiment:
 @pytest.fixture(scope="module")
 def quick(exp1: Experiment) -> FitResult:
     return fit(exp1, "cmaes", loss="original", max_evals=300)
+
+
+def _through_pickle(result: FitResult) -> FitResult:
+    again = pickle.loads(pickle.dumps(result))
+    assert isinstance(again, FitResult)
+    return again
 
 
 # --- the result ----------------------------------------------------------------------------------
@@ -61,6 +69,18 @@ def test_results_that_differ_in_time_alone_are_equal(quick: FitResult) -> None:
     assert dataclasses.replace(quick, nfev=quick.nfev + 1) != quick
 
 
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, _through_pickle])
+def test_a_result_can_be_copied_and_sent(quick: FitResult, again: Any) -> None:
+    assert again(quick) == quick
+    assert again(quick).report() == quick.report()
+
+
+def test_a_result_cannot_be_changed(quick: FitResult) -> None:
+    for name in ("fun", "seed", "anything"):
+        with pytest.raises(AttributeError):
+            setattr(quick, name, 1)
+
+
 def _without(key: str) -> Any:
     return lambda saved: saved.pop(key)
 
@@ -84,7 +104,10 @@ def _run_with(key: str, value: Any) -> Any:
         (_run_with("config", {"max_seqs": 3}), "unknown server setting 'max_seqs'"),
         (_run_with("role", "trained"), r"runs\[0\].role: .*held-out.*training.*'trained'"),
         (_with("model", {"terms": ["D", "ctxt"]}), "unknown term 'ctxt'; did you mean 'ctx'"),
-        (_with("accuracy", [{"run": "a", "part": "", "floor": {}}]), "key 'ttft' is missing"),
+        (
+            _with("accuracy", [{"run": "a", "part": "", "floor": {}}]),
+            r"accuracy\[0\].floor.ttft: missing",
+        ),
         (_with("history", {"nfev": [1], "fun": []}), "r.json: history: nfev and fun"),
         (_with("loss", "orignal"), "unknown loss 'orignal'; did you mean 'original'"),
         (_with("status", 77), "r.json: status: .*<= 5.*77"),
@@ -103,7 +126,16 @@ def _run_with(key: str, value: Any) -> Any:
             "standard_errors.intercept: .*finite number.*'1'",
         ),
         (lambda saved: saved["params"].update(intercept="x"), "params.intercept: .*number.*'x'"),
-        (lambda saved: saved["accuracy"][0].update(requests="x"), "requests must be an integer"),
+        (lambda saved: saved["accuracy"][0].update(requests="x"), r"accuracy\[0\].requests: .*'x'"),
+        (lambda saved: saved["accuracy"][0]["e2e"].update(mape=10**400), "e2e.mape: .*finite"),
+        (_with("nfev", 10**400), "nfev: must be an integer"),
+        (_run_with("findings", [{"name": "a"}]), r"runs\[0\].findings\[0\].severity: missing"),
+        (_run_with("a\nb", 5), r"runs\[0\].'a\\nb': unknown key"),
+        (
+            _with("identifiability", {"scale": {"out": np.nan}}),
+            "scale.out: must be a finite",
+        ),
+        (_with("identifiability", {"ranks": 3}), "ranks: unknown key; did you mean 'rank'"),
     ],
 )
 def test_files_that_are_no_saved_fit(

@@ -142,3 +142,9 @@ def test_folds_in_a_fit(runs: tuple[Experiment, ...]) -> None:
     assert [run.role for run in folded.runs] == ["both"] * 3
     with pytest.raises(FitError, match="a fit in folds has no checkpoint"):
         fit(runs, model="small", holdout="kfold", checkpoint="nowhere.json")
+
+
+def test_each_fold_holds_what_an_iterator_names(runs: tuple[Experiment, ...]) -> None:
+    fixed = ["out", "schedule_time"]
+    once = fit(runs[:2], model="small", holdout="kfold:2", fixed=iter(fixed))
+    assert once == fit(runs[:2], model="small", holdout="kfold:2", fixed=fixed)

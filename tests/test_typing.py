@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
+import pydoc
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 
 import pysimbind
 from pysimbind.fit import _typed, fit
+from pysimbind.fit._options import FitOptions
 
 USER = """
 import pysimbind
@@ -103,6 +106,18 @@ def test_the_signature_is_that_of_the_function() -> None:
     assert inspect.signature(pysimbind.fit) == signature
     assert list(signature.parameters)[:2] == ["experiments", "method"]
     assert signature.parameters["max_evals"].default is None
+
+
+def test_every_argument_is_an_option() -> None:
+    """``fit`` hands all but the experiments on as ``FitOptions``, which checks them."""
+    options = [field.name for field in dataclasses.fields(FitOptions)]
+    assert ["experiments", *options] == list(inspect.signature(fit).parameters)
+
+
+def test_help_tells_of_the_function() -> None:
+    described = pydoc.render_doc(pysimbind.fit, renderer=pydoc.plaintext).partition("CLASSES")[0]
+    for name in inspect.signature(fit).parameters:
+        assert f"``{name}``" in described
 
 
 def test_type_checkers_see_all_names_of_the_package() -> None:

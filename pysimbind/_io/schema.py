@@ -17,8 +17,8 @@ T = TypeVar("T")
 Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 """A number; no infinity and no NaN, which JSON has no words for but Python's parser takes."""
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
-"""A whole number from 0 on."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A whole number from 0 on, that an array of numpy holds."""
 
 _WORDS = {
     "float": "a finite number",
@@ -73,7 +73,8 @@ def _place(where: str, at: str, path: list[str | int]) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            text += f".{step}" if text else step
+            key = step if step.isprintable() else repr(step)  # messages are of one line
+            text += f".{key}" if text else key
     return f"{where}: {text}" if text else where
 
 

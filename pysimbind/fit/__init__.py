@@ -36,4 +36,6 @@ class _CallableModule(ModuleType):
 
 
 sys.modules[__name__].__class__ = _CallableModule
-__signature__ = inspect.signature(fit)  # what inspect.signature(pysimbind.fit) gives
+# What inspect.signature, help and an editor tell of pysimbind.fit.
+__signature__ = inspect.signature(fit)
+__doc__ = "\n\n".join(text for text in (__doc__, inspect.getdoc(fit)) if text)

@@ -64,7 +64,7 @@ pycma's CMA-ES, scipy's differential evolution, L-BFGS-B and Nelder-Mead, Bayesi
 
 def find_method(name: str) -> Method:
     """Return the method of that name; raises ``FitError``, naming the nearest, if there is none."""
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise FitError(
             f"unknown method {name!r}{nearest(str(name), METHODS)} (methods: {', '.join(METHODS)})"
         )

@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
 
 import numpy as np
 
@@ -65,32 +64,41 @@ class FitOptions:
     strict: bool
 
     def __post_init__(self) -> None:
-        self.how.require()
+        self.searcher.require()
         if self.model is not None:
             find_model(self.model)
         find_loss(self.loss)
-        if self.ridge is not None and not (_is_number(self.ridge) and 0 <= self.ridge < math.inf):
-            raise FitError(f"ridge must be a number >= 0, got {self.ridge!r}")
+        if self.ridge is not None:
+            ridge = _float(self.ridge)
+            if not 0 <= ridge < math.inf:
+                raise FitError(f"ridge must be a number >= 0, got {self.ridge!r:.40}")
+            object.__setattr__(self, "ridge", ridge)
+        if isinstance(self.fixed, Iterator):  # each fold reads it
+            object.__setattr__(self, "fixed", tuple(self.fixed))
         for name, least in (("max_evals", 1), ("seed", 0)):
             _check_count(name, getattr(self, name), least)
-        time_s = self.max_time_s
-        if time_s is not None and not (_is_number(time_s) and 0 < time_s < math.inf):
-            raise FitError(f"max_time_s must be a number of seconds > 0, got {time_s!r}")
+        if self.max_time_s is not None:
+            time_s = _float(self.max_time_s)
+            if not 0 < time_s < math.inf:
+                raise FitError(
+                    f"max_time_s must be a number of seconds > 0, got {self.max_time_s!r:.40}"
+                )
+            object.__setattr__(self, "max_time_s", time_s)
         if self.callback is not None and not callable(self.callback):
             raise FitError(f"callback must be a function, got {self.callback!r}")
         for name in ("checkpoint", "resume"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, (str, os.PathLike)):
-                raise FitError(f"{name} must be the path of a file, got {value!r}")
+                raise FitError(f"{name} must be the path of a file, got {value!r:.40}")
 
     @property
-    def how(self) -> Method:
-        """The method."""
+    def searcher(self) -> Method:
+        """The method, with its defaults."""
         return find_method(self.method)
 
     def search(self, runs: Sequence[Experiment]) -> SearchOptions:
         """Return how to search on these runs, with the defaults filled in."""
-        method = self.how
+        method = self.searcher
         max_evals = method.max_evals if self.max_evals is None else self.max_evals
         return SearchOptions(
             method=method.name,
@@ -98,7 +106,7 @@ class FitOptions:
             loss=find_loss(self.loss).name,
             seed=operator.index(method.seed if self.seed is None else self.seed),
             max_evals=operator.index(max_evals),
-            max_time_s=None if self.max_time_s is None else float(self.max_time_s),
+            max_time_s=self.max_time_s,
         )
 
 
@@ -117,8 +125,14 @@ def _check_count(name: str, value: object, least: int) -> None:
     except TypeError:
         number = -1
     if isinstance(value, bool) or not least <= number < 2**32:
-        raise FitError(f"{name} must be an integer from {least} to 2**32 - 1, got {value!r}")
+        raise FitError(f"{name} must be an integer from {least} to 2**32 - 1, got {value!r:.40}")
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+def _float(value: object) -> float:
+    """Return a number as a float; NaN for what is none, or is too large."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan

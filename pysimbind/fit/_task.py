@@ -67,7 +67,7 @@ class Task:
             options.bounds,
             options.fixed,
             None if known is None else known[1],
-            options.how.hold_aliases,
+            options.searcher.hold_aliases,
         )
         with self.objective(experiments) as objective:
             saturated = tuple(e.name for e in experiments if e.name in self.saturated)
@@ -81,7 +81,7 @@ class Task:
                 method=self.how.method,
                 checkpoint=keeper,
             )
-            status = _run_and_keep(options.how, search, self.how.seed, keeper)
+            status = _run_and_keep(options.searcher, search, self.how.seed, keeper)
             idle = tuple(np.array(model.names)[problem.scale == 0].tolist())
             return Found(
                 x=search.best_x,

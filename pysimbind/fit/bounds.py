@@ -150,13 +150,13 @@ def _around(model: StepModel, argument: str, text: str, known: Parameters | None
 def _held(space: Space, fixed: Fixed, known: Parameters | None) -> dict[str, float]:
     if not isinstance(fixed, Iterable):
         raise FitError(f"fixed must be names, or a mapping of names to values, got {fixed!r:.40}")
-    names = [fixed] if isinstance(fixed, str) else fixed
-    values = dict(names) if isinstance(names, Mapping) else dict.fromkeys(names)
+    names = [fixed] if isinstance(fixed, str) else list(fixed)
     model = space.model
-    for name in values:
-        if name not in model.names:
+    for name in names:
+        if not isinstance(name, str) or name not in model.names:
             near = nearest(str(name), model.names) or f" (known: {', '.join(model.names)})"
             raise FitError(f"unknown parameter {name!r} in fixed{near}")
+    values = fixed if isinstance(fixed, Mapping) else dict.fromkeys(names)
     held = {}
     for name in sorted(values, key=model.index):
         value = values[name]

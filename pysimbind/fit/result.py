@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from .._io.files import check_writable, read_json, write_json
@@ -20,6 +21,7 @@ from .saved import from_dict, to_dict
 __all__ = ["FitResult", "FittedRun"]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class FitResult(Fitted):
     """The parameters found, in scipy's words (``x fun success status message nfev nit``).
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -24,6 +24,7 @@ SCHEMA = "pysimbind-fit"
 VERSION = 2
 
 R = TypeVar("R", bound=Fitted)
+_Side: TypeAlias = Literal["lower", "upper"]
 
 # What is written as it stands: fields of Fitted and of SearchOptions.
 _PLAIN = (
@@ -41,6 +42,15 @@ class _Model(_Part):
     name: str = ""
 
 
+class _Finding(_Part):
+    name: str
+    severity: str
+    requests: list[Count]
+    message: str
+    action: str
+    masked: list[Literal["ttft", "e2e"]]
+
+
 class _Run(_Part):
     name: str
     role: Literal["training", "held-out", "both"]
@@ -49,24 +59,35 @@ class _Run(_Part):
     sha256: str
     config: dict[str, Any]
     caveat: str
-    findings: list[dict[str, Any]]
+    findings: list[_Finding]
 
 
-class _Finding(msgspec.Struct):
-    """What the report reads of a finding."""
+class _Direction(_Part):
+    change: dict[str, Finite]
+    others: Count
+    standard_error: Finite | None
+    rest_known: bool
+    why: str
 
-    name: str
-    severity: str
-    message: str
-    action: str
 
+class _Identifiability(_Part):
+    """What ``Identifiability.as_dict`` has, and the report's lines; any of it may be missing."""
 
-class _Identifiability(msgspec.Struct):
-    """What the report reads of it."""
-
-    summary: list[str] = []
-    undetermined: list[str] = []
+    x: dict[str, Finite] = {}
+    analysed: list[str] = []
+    held: list[str] = []
+    at_bound: dict[str, _Side] = {}
+    structural: list[str] = []
+    singular_values: list[Finite] = []
+    direction_errors: list[Finite | None] = []
+    rank: Count = 0
+    tolerance: Finite = 0.0
+    directions: list[_Direction] = []
     standard_errors: dict[str, Finite | None] = {}
+    scale: dict[str, Finite] = {}
+    undetermined: list[str] = []
+    note: str = ""
+    summary: list[str] = []
 
 
 class _Comparison(_Part):
@@ -74,6 +95,33 @@ class _Comparison(_Part):
     loss: Finite | None
     original: Finite | None
     note: str
+
+
+class _Errors(_Part):
+    mape: Finite | None
+    mean: Finite | None
+    p50: Finite | None
+    p90: Finite | None
+    p99: Finite | None
+    pearson_r: Finite | None
+    requests: Count
+
+
+class _Floor(_Part):
+    ttft: Finite | None
+    e2e: Finite | None
+    tpot: Finite | None
+
+
+class _Row(_Part):
+    run: str
+    part: Literal["", "training", "held-out"]
+    ttft: _Errors
+    e2e: _Errors
+    tpot: _Errors
+    requests: Count
+    left_out: Count
+    floor: _Floor | None
 
 
 class _History(_Part):
@@ -110,12 +158,12 @@ class _Record(_Part):
     notes: list[str]
     params: dict[str, Finite]
     fixed: dict[str, Finite]
-    at_bound: dict[str, Literal["lower", "upper"]]
+    at_bound: dict[str, _Side]
     no_effect: list[str]
     bounds: dict[str, Any]
     identifiability: dict[str, Any]
     comparisons: list[_Comparison]
-    accuracy: list[dict[str, Any]]
+    accuracy: list[_Row]
     history: _History
     timing: _Timing
     # These follow from the others, and are for readers.
@@ -195,7 +243,7 @@ def _result(record: _Record, where: str, kind: type[R]) -> R:
         x=Parameters.from_mapping(record.params, model).vector,
         fun=np.inf if record.fun is None else record.fun,
         status=status,
-        runs=tuple(_run(run, f"runs[{i}]", where) for i, run in enumerate(record.runs)),
+        runs=tuple(_run(run) for run in record.runs),
         bounds=Space.from_mapping(record.bounds, model),
         fixed=record.fixed,
         at_bound=record.at_bound,
@@ -205,19 +253,17 @@ def _result(record: _Record, where: str, kind: type[R]) -> R:
         notes=tuple(record.notes),
         history=tuple(zip(history.nfev, history.fun, strict=True)),
         comparisons=tuple(_comparison(row) for row in record.comparisons),
-        accuracy=tuple(Row.from_dict(row) for row in record.accuracy),
+        accuracy=tuple(Row.from_dict(msgspec.to_builtins(row)) for row in record.accuracy),
         versions=record.versions,
         time_s=record.timing.time_s,
     )
 
 
-def _run(run: _Run, at: str, where: str) -> FittedRun:
-    for i, finding in enumerate(run.findings):
-        decode(finding, _Finding, where, FitError, f"{at}.findings[{i}]")
+def _run(run: _Run) -> FittedRun:
     fields = msgspec.structs.asdict(run)
     fields |= {
         "config": ServerConfig.from_mapping(run.config),
-        "findings": tuple(run.findings),
+        "findings": tuple(msgspec.structs.asdict(finding) for finding in run.findings),
     }
     return FittedRun(**fields)
 
@@ -232,7 +278,7 @@ def _run_dict(run: FittedRun) -> dict[str, Any]:
 
 
 def _identifiability(obj: dict[str, Any], model: StepModel, where: str) -> dict[str, Any]:
-    """Check what the report reads of it; the rest is as it is."""
+    """Check it, and return it as it is."""
     told = decode(obj, _Identifiability, where, FitError, "identifiability")
     for name in told.standard_errors:
         model.index(name)
