@@ -1,4 +1,4 @@
-"""Numbers that describe a workload, checked: ``WorkloadError`` names what is wrong."""
+"""Checks of the numbers that describe a workload. A ``WorkloadError`` names the wrong number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .errors import WorkloadError
 
 
 def integer(name: str, value: Any, least: int, end: int) -> int:
-    """Return an integer from ``least`` to below ``end``; no float is one, and no truth value."""
+    """Return an integer, ``least`` <= value < ``end``. Floats and bools are refused."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -21,7 +21,7 @@ def integer(name: str, value: Any, least: int, end: int) -> int:
 
 
 def positive(name: str, value: Any, *, finite: bool = False) -> float:
-    """Return a number above 0; infinity too, unless it must be ``finite``."""
+    """Return a number > 0. Infinity is allowed unless ``finite`` is true."""
     number = _float(value)
     if not number > 0:
         raise WorkloadError(f"{name} must be a number > 0, got {value!r}")
@@ -31,7 +31,7 @@ def positive(name: str, value: Any, *, finite: bool = False) -> float:
 
 
 def non_negative(name: str, value: Any) -> float:
-    """Return a finite number from 0 on."""
+    """Return a finite number >= 0."""
     number = _float(value)
     if not 0 <= number < math.inf:
         raise WorkloadError(f"{name} must be a finite number >= 0, got {value!r}")
@@ -43,5 +43,5 @@ def _float(value: Any) -> float:
         return math.nan
     try:
         return float(value)
-    except (TypeError, OverflowError):  # no number; an integer beyond the floats
+    except (TypeError, OverflowError):  # not a number, or an integer too large for a float
         return math.nan

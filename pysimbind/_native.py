@@ -1,7 +1,7 @@
-"""The only module that calls foreign code: it loads the compiled simulator and wraps its C ABI.
+"""Load the compiled simulator and wrap its C ABI. No other module calls foreign code.
 
-The declarations are in ``_cdef.h``. Every return code is turned into an exception on the line
-after the call. Nothing is loaded before the first simulation.
+The declarations are in ``_cdef.h``. The line after each call turns the return code into an
+exception. Nothing is loaded before the first simulation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SEMANTICS = {"blis-2025-07": 0, "vllm-v1": 1, "vllm-v1-0.9.1": 2}
 JACOBIANS = {"exact": 0, "renewal": 1}
 ABI_VERSION = 5
 _TEXT_SIZE = 512
-_KEPT_REQUESTS = 4096  # threads keep result buffers of handles with so many requests at most
+_KEPT_REQUESTS = 4096  # a thread keeps the buffers of handles with at most this many requests
 
 _PACKAGE = Path(__file__).resolve().parent
 _LIBRARY = _PACKAGE / ("_libpysimbind.dylib" if sys.platform == "darwin" else "_libpysimbind.so")
@@ -42,7 +42,7 @@ class RawTrace(NamedTuple):
 
 
 class _Library:
-    """The loaded library, cffi's view of it, and a buffer for error texts in each thread."""
+    """The loaded library, cffi's view of it, and one buffer for error texts per thread."""
 
     def __init__(self) -> None:
         from cffi import FFI  # here: importing pysimbind must not load anything
@@ -57,12 +57,12 @@ class _Library:
             self.lib: Any = self.ffi.dlopen(str(_LIBRARY))
         except OSError as error:
             raise LibraryError(
-                f"{_LIBRARY} cannot be loaded ({error}): build it anew on this machine"
+                f"{_LIBRARY} cannot be loaded ({error}): rebuild it on this machine"
             ) from None
         version = self.lib.psb_abi_version()
         if version != ABI_VERSION:
             raise LibraryError(
-                f"{_LIBRARY} has ABI version {version}, not {ABI_VERSION}: build it anew"
+                f"{_LIBRARY} has ABI version {version}, not {ABI_VERSION}: rebuild it"
             )
         self._local = threading.local()
 
@@ -75,7 +75,7 @@ class _Library:
             return self._local.text
 
     def check(self, code: int, text: Any) -> None:
-        """Raise what a return code stands for."""
+        """Raise the exception that a return code stands for."""
         if code == self.lib.PSB_OK:
             return
         message = self.ffi.string(text).decode("utf-8", "replace")
@@ -92,7 +92,7 @@ _loading = threading.Lock()
 
 
 def _mark_forked() -> None:
-    global _forked  # Go's threads did not survive the fork: remembered for the life of this process
+    global _forked  # set for the life of this process: Go's threads did not survive the fork
     _forked = _library is not None
 
 
@@ -100,11 +100,12 @@ os.register_at_fork(after_in_child=_mark_forked)
 
 
 def _load() -> _Library:
-    global _library  # loaded once in a process
+    global _library  # loaded once per process
     if _forked:
         raise ForkError(
-            "this process was forked after the simulator had been loaded, which its threads do not "
-            "survive: start processes with the 'spawn' method, or fork before the first simulation"
+            "this process was forked after the simulator had been loaded, and Go's threads do not "
+            "survive a fork: start processes with the 'spawn' method, or fork before the first "
+            "simulation"
         )
     if _library is None:
         with _loading:
@@ -119,9 +120,9 @@ def open_handles() -> int:
 
 
 class Handle:
-    """One opened workload and configuration; closed explicitly or when collected.
+    """One opened workload and configuration. It is closed explicitly or by the garbage collector.
 
-    Candidates are those of one model: its coefficients in the order of its terms.
+    All candidates belong to one model. Their coefficients are in the order of its terms.
     """
 
     def __init__(self, workload: Workload, config: ServerConfig, model: StepModel) -> None:
@@ -168,7 +169,7 @@ class Handle:
         self._finalizer = weakref.finalize(self, _close, self._number)
 
     def close(self) -> None:
-        """Release the simulator; runs in other threads end first. Harmless when repeated."""
+        """Release the simulator after runs in other threads end. A second call does nothing."""
         self._finalizer()
 
     def run(
@@ -183,8 +184,8 @@ class Handle:
     ) -> None:
         """Simulate the candidates coeffs [N, terms], overheads [N, 4], sent at arrival_s [N, R].
 
-        Fills latency [2, N, R] (TTFT, then E2E; seconds) and summary [N, columns]. All arrays must
-        be C-contiguous and of these dtypes.
+        Fills latency [2, N, R] (TTFT, then E2E; seconds) and summary [N, columns]. Every array must
+        be C-contiguous and have the dtype of its annotation.
         """
         library = _load()
         ffi, text = library.ffi, library.text()
@@ -214,9 +215,9 @@ class Handle:
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
         """Simulate one candidate in as little time as Python allows.
 
-        Returns a block of doubles [ttft R, e2e R, sent R, scheduled R, summary as int64] and
-        detail [rows, R]. The call goes through buffers that each thread keeps, whose C pointers are
-        made once, unless they were so large that filling and copying them is all that counts.
+        Returns a block of doubles [ttft R, e2e R, sent R, scheduled R, summary as int64] and detail
+        [rows, R]. Each thread keeps the buffers of the call and makes their C pointers once. Large
+        results get new buffers each time: filling and copying them then takes most of the time.
         """
         if _forked:
             _load()  # raises
@@ -238,7 +239,7 @@ class Handle:
         engine: int,
         kind: int,
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-        """Simulate one candidate with derivatives: as ``run_one``, and jacobian [2, R, names]."""
+        """Simulate one candidate as ``run_one`` does; return also jacobian [2, R, names]."""
         library = _load()
         ffi = library.ffi
         buffers = _Buffers(library, self._requests)
@@ -277,12 +278,12 @@ class Handle:
     def trace(
         self, coeffs: npt.NDArray[np.float64], overheads: npt.NDArray[np.float64]
     ) -> RawTrace:
-        """Simulate one candidate by the reference engine and return what its steps did."""
+        """Simulate one candidate with the reference engine and return what its steps did."""
         library = _load()
         ffi, lib, text = library.ffi, library.lib, library.text()
         c, o = ffi.from_buffer("double[]", coeffs), ffi.from_buffer("double[]", overheads)
         output = ffi.new("psb_trace_output *")
-        while True:  # once for the sizes, once for the rows
+        while True:  # the first pass gets the sizes, the second the rows
             steps, entries = int(output.num_steps), int(output.num_entries)
             raw = RawTrace(
                 np.empty((steps, lib.PSB_TIME_COLUMNS)),
@@ -300,7 +301,7 @@ class Handle:
 
 
 class _Buffers:
-    """What one thread passes to the library in every single run of a handle."""
+    """The buffers that one thread passes to the library for each single run of a handle."""
 
     def __init__(self, library: _Library, requests: int) -> None:
         ffi, lib = library.ffi, library.lib
@@ -321,7 +322,7 @@ class _Buffers:
 
 def _close(number: int) -> None:
     if _library is None or _forked:
-        return  # the library went with the process that had loaded it
+        return  # the process that loaded the library is gone
     text = _library.text()
     _library.check(_library.lib.psb_close(number, text, _TEXT_SIZE), text)
 

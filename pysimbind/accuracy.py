@@ -1,6 +1,6 @@
-"""How well predicted latencies agree with measured ones, and how well they could at best.
+"""Compare predicted latencies with measured ones, and with the best agreement possible.
 
-Every number is defined in ``Errors`` and ``PhaseFloor``; errors are in percent of the measured.
+``Errors`` and ``PhaseFloor`` define every number. Errors are in percent of the measured value.
 """
 
 from __future__ import annotations
@@ -22,32 +22,37 @@ from .losses import STATISTICS, TARGETS
 
 FloatArray = npt.NDArray[np.float64]
 Run: TypeAlias = tuple[Experiment, npt.ArrayLike, npt.ArrayLike]
-"""A measured experiment, and the predicted TTFTs [R] and E2Es [R] in seconds."""
+"""A measured experiment with its predicted TTFTs [R] and E2Es [R], in seconds."""
 
 PARTS: tuple[str, ...] = ("training", "held-out")
-"""What a run was to the fit whose predictions are judged."""
+"""How the fit used a run: to fit the parameters (training), or not (held-out)."""
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors of one latency over n requests, with m measured and p predicted, all in percent.
+    """Errors of one latency over n requests, in percent. m is measured, p is predicted.
 
-    ``mape``: mean of 100 |p/m - 1|, the mean absolute percentage error. ``mean``, ``p50``,
-    ``p90``, ``p99``: 100 (P/M - 1), signed, of the mean or quantile (linear interpolation) P over
-    the p and M over the m. ``pearson_r``: the correlation of p and m, from -1 to 1. ``requests``:
-    n. All are NaN where n is 0, and ``pearson_r`` where p or m are constant.
+    For a mean or a quantile, P is its value over the p, and M its value over the m. Quantiles are
+    interpolated linearly. All numbers are NaN if n is 0.
     """
 
     mape: float
+    """Mean absolute percentage error: the mean of 100 |p/m - 1|."""
     mean: float
+    """Signed error of the mean: 100 (P/M - 1)."""
     p50: float
+    """Signed error of the median: 100 (P/M - 1)."""
     p90: float
+    """Signed error of the 90 % quantile: 100 (P/M - 1)."""
     p99: float
+    """Signed error of the 99 % quantile: 100 (P/M - 1)."""
     pearson_r: float
+    """Correlation of p and m, from -1 to 1; NaN if p or m is constant."""
     requests: int
+    """Number of requests compared, n."""
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """Return the numbers by name, None for NaN."""
+        """Return the numbers by name, with None for NaN."""
         return _numbers_dict(self)
 
 
@@ -55,25 +60,28 @@ class Errors:
 class Accuracy:
     """Errors of TTFT, E2E and TPOT = (E2E - TTFT) / (output tokens - 1).
 
-    Each over the requests that have it measured, above 0, and predicted; for TPOT, of more than
-    one output token. ``requests`` is the number in the workload, ``left_out`` of those the number
-    for which TTFT or E2E can't be compared.
+    A request counts for a latency if that latency is predicted, and measured above 0.
     """
 
     ttft: Errors
+    """Errors of the time to first token."""
     e2e: Errors
+    """Errors of the end-to-end latency."""
     tpot: Errors
+    """Errors of the time per output token, over requests with more than one output token."""
     requests: int
+    """Number of requests in the workload."""
     left_out: int
+    """Number of requests whose TTFT or E2E cannot be compared."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return JSON values; ``from_dict`` makes an equal accuracy of them."""
+        """Return JSON values. ``from_dict`` makes an equal accuracy from them."""
         latencies = {name: getattr(self, name).as_dict() for name in TARGETS}
         return {**latencies, "requests": self.requests, "left_out": self.left_out}
 
     @classmethod
     def from_dict(cls, obj: Mapping[str, Any]) -> Accuracy:
-        """Read what ``as_dict`` gave; raises ``InputError`` for anything else."""
+        """Read the values that ``as_dict`` returns. Raises ``InputError`` for anything else."""
         values = _known(obj, cls)
         latencies = {name: _numbers(values[name], Errors) for name in TARGETS}
         counts = {name: values[name] for name in ("requests", "left_out")}
@@ -85,47 +93,51 @@ class Accuracy:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Accuracy):
             return NotImplemented
-        return self.as_dict() == other.as_dict()  # NaN equals NaN there
+        return self.as_dict() == other.as_dict()  # in a dict, NaN is None: equal to itself
 
-    __hash__ = None  # type: ignore[assignment]  # NaN has no hash that goes with equality
+    __hash__ = None  # type: ignore[assignment]  # no hash of NaN agrees with this equality
 
 
 @dataclass(frozen=True)
 class PhaseFloor:
-    """How much replicas differ that differ only in the phases at which requests come, in percent.
+    """How much replicas differ that differ only in the phase of their arrivals, in percent.
 
-    For each latency the mean, over requests and over pairs of replicas a and b, of
-    200 |a - b| / (a + b). Which phase the real server had can't be known, so no prediction of
-    single requests is expected to come much below 0.75 of it. NaN where nothing can be compared.
+    The phase is where in a step of the engine a request arrives. Each number is the mean, over
+    requests and over pairs of replicas a and b, of 200 |a - b| / (a + b). The phase on the real
+    server is unknown, so predictions of single requests rarely fall below 0.75 of this floor. A
+    number is NaN if nothing can be compared.
     """
 
     ttft: float
+    """Floor of the time to first token."""
     e2e: float
+    """Floor of the end-to-end latency."""
     tpot: float
+    """Floor of the time per output token."""
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """Return the numbers by name, None for NaN; ``from_dict`` reads them."""
+        """Return the numbers by name, with None for NaN. ``from_dict`` reads them."""
         return _numbers_dict(self)
 
     @classmethod
     def from_dict(cls, obj: Mapping[str, Any]) -> PhaseFloor:
-        """Read what ``as_dict`` gave; raises ``InputError`` for anything else."""
+        """Read the values that ``as_dict`` returns. Raises ``InputError`` for anything else."""
         floor: PhaseFloor = _numbers(obj, cls)
         return floor
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of ``format_table``: a run, its accuracy, its floor, and which of ``PARTS`` it was.
-
-    ``part`` is ``""`` for a line over runs of both, as the pooled one. Raises ``InputError`` for
-    another part.
-    """
+    """One run in ``format_table``. Raises ``InputError`` for an unknown part."""
 
     name: str
+    """Name of the run."""
     accuracy: Accuracy
+    """Errors of its predictions."""
     part: str = ""
+    """One of ``PARTS``; ``""`` for a row over runs of both parts."""
     floor: PhaseFloor | None = None
+    """Its phase floor, if known."""
 
     def __post_init__(self) -> None:
         if self.part not in ("", *PARTS):
@@ -135,13 +147,13 @@ class Row:
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return JSON values; ``from_dict`` makes an equal row of them."""
+        """Return JSON values. ``from_dict`` makes an equal row from them."""
         floor = None if self.floor is None else self.floor.as_dict()
         return {"run": self.name, "part": self.part, **self.accuracy.as_dict(), "floor": floor}
 
     @classmethod
     def from_dict(cls, obj: Mapping[str, Any]) -> Row:
-        """Read what ``as_dict`` gave; raises ``InputError`` for anything else."""
+        """Read the values that ``as_dict`` returns. Raises ``InputError`` for anything else."""
         for key in ("run", "part", "floor"):
             if not isinstance(obj, Mapping) or key not in obj:
                 raise InputError(f"saved accuracy: key {key!r} is missing")
@@ -151,18 +163,17 @@ class Row:
 
 
 def accuracy(measured: Experiment, ttft: npt.ArrayLike, e2e: npt.ArrayLike) -> Accuracy:
-    """Return the errors of predicted TTFTs [R] and E2Es [R], in seconds, NaN: none.
+    """Return the errors of predicted TTFTs [R] and E2Es [R], in seconds; NaN: no prediction.
 
-    A measured latency that is NaN or 0 counts as missing. Raises ``InputError`` for a wrong
-    shape.
+    A measured latency of NaN or 0 counts as missing. Raises ``InputError`` for a wrong shape.
     """
     return pooled([(measured, ttft, e2e)])
 
 
 def pooled(runs: Iterable[Run]) -> Accuracy:
-    """Return the errors over the requests of all runs together, each request of equal weight.
+    """Return the errors over the requests of all runs together; all requests weigh the same.
 
-    Raises ``InputError`` where there is no run, or predictions have a wrong shape.
+    Raises ``InputError`` if there is no run, or predictions have a wrong shape.
     """
     pairs = [_pairs(*run) for run in runs]
     if not pairs:
@@ -181,9 +192,9 @@ def phase_floor(
 ) -> PhaseFloor:
     """Return how much K replicas differ: TTFTs [K, R] and E2Es [K, R] in seconds, K >= 2.
 
-    The replicas are simulations of one workload with the same parameters, that differ in the phases
-    at which requests come. The floor of TPOT needs ``output_tokens`` [R] and is NaN without them.
-    Raises ``InputError`` for other shapes.
+    The replicas simulate one workload with the same parameters. They differ only in the phase of
+    their arrivals. The floor of TPOT needs ``output_tokens`` [R], and is NaN without them. Raises
+    ``InputError`` for other shapes.
     """
     first, last = (np.asarray(values, dtype=np.float64) for values in (ttft, e2e))
     if first.ndim != 2 or first.shape != last.shape or len(first) < 2:
@@ -203,9 +214,9 @@ def phase_floor(
 
 
 def format_table(rows: Sequence[Row]) -> str:
-    """Return a text table: a line for each row and latency, floors where a row has one.
+    """Return a text table with one line per row and latency. It shows floors that are known.
 
-    Raises ``InputError`` for no rows.
+    Raises ``InputError`` if there are no rows.
     """
     if not rows:
         raise InputError("no rows to print")
@@ -238,7 +249,7 @@ def _tpot(ttft: FloatArray, e2e: FloatArray, output_tokens: npt.NDArray[Any]) ->
 
 
 def _pairs(measured: Experiment, ttft: npt.ArrayLike, e2e: npt.ArrayLike) -> dict[str, FloatArray]:
-    """Return measured and predicted [2, R] of each latency, NaN where either is missing."""
+    """Return measured and predicted [2, R] for each latency; NaN where either is missing."""
     rows = []
     for name, values in (("ttft", ttft), ("e2e", e2e)):
         predicted = np.asarray(values, dtype=np.float64)
@@ -312,7 +323,7 @@ def _numbers(obj: Any, kind: type[Any]) -> Any:
 
 
 def _known(obj: Any, kind: type[Any]) -> dict[str, Any]:
-    """Return the fields of a saved ``kind``, all of them and no other."""
+    """Return the fields of a saved ``kind``; refuse missing and unknown keys."""
     names = [field.name for field in dataclasses.fields(kind)]
     if not isinstance(obj, Mapping):
         raise InputError(f"saved accuracy: expected a mapping of {', '.join(names)}")

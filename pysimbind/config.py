@@ -12,9 +12,10 @@ from typing import Any, NoReturn
 from .errors import ConfigError, nearest
 from .vllm import flags
 
-# What each semantics does whatever these fields say. A line here makes a semantics available.
+# The settings that each semantics ignores, with the value that it uses instead. Each semantics
+# that a user may choose has a line here.
 _DOES_ANYWAY: Mapping[str, Mapping[str, object]] = {
-    # Whole prompts are prefilled, and admitted only when all of their blocks are free.
+    # Prompts are prefilled whole. A request is admitted only if all blocks of its prompt are free.
     "blis-2025-07": {
         "max_model_len": None,
         "enable_chunked_prefill": False,
@@ -24,7 +25,7 @@ _DOES_ANYWAY: Mapping[str, Mapping[str, object]] = {
         "async_scheduling": False,
     },
     "vllm-v1": {},
-    # Prefills are chunked, admission looks at the first chunk only.
+    # Prefills are chunked. Admission needs free blocks for the first chunk only.
     "vllm-v1-0.9.1": {
         "enable_chunked_prefill": True,
         "scheduler_reserve_full_isl": False,
@@ -35,7 +36,7 @@ _DOES_ANYWAY: Mapping[str, Mapping[str, object]] = {
 SEMANTICS: tuple[str, ...] = tuple(_DOES_ANYWAY)
 DEFAULT_SEMANTICS = "vllm-v1"
 
-# Least value of the integer fields; those in _OPTIONAL may be None.
+# The smallest value of each integer field. The fields in _OPTIONAL may be None.
 _LEAST = {
     "max_num_seqs": 1,
     "max_num_batched_tokens": 1,
@@ -49,27 +50,37 @@ _OPTIONAL = ("num_gpu_blocks", "max_model_len", "horizon_s")
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """How the server schedules: vLLM's flags, plus the semantics to simulate.
+    """How the server schedules: vLLM's flags, and the semantics to simulate.
 
-    ``num_gpu_blocks``: KV blocks as vLLM counts them (None: unlimited). ``max_model_len``: tokens
-    (None: no limit). ``watermark``: share of the blocks kept free at admission, 0 <= w < 1.
-    ``horizon_s``: simulated time after which nothing more happens (None: run to the end).
     Raises ``ConfigError`` for a value of the wrong type or out of range.
     """
 
     max_num_seqs: int = 256
+    """Most requests that run at once."""
     max_num_batched_tokens: int = 2048
+    """Most tokens in one step (the token budget)."""
     block_size: int = 16
+    """Tokens in a KV block."""
     num_gpu_blocks: int | None = None
+    """KV blocks of the pool, as vLLM counts them; None: unlimited."""
     max_model_len: int | None = None
+    """Most tokens of a request, prompt and output together; None: no limit."""
     enable_prefix_caching: bool = True
+    """Whether prompts reuse KV blocks of equal beginnings."""
     enable_chunked_prefill: bool = True
+    """Whether a prompt may be prefilled in several steps."""
     long_prefill_token_threshold: int = 0
+    """Most prompt tokens of one request in one step; 0: no limit."""
     scheduler_reserve_full_isl: bool = True
+    """Whether admission needs free blocks for the whole prompt."""
     watermark: float = 0.0
+    """Share w of the blocks that admission keeps free, 0 <= w < 1."""
     async_scheduling: bool = False
+    """Whether a step is scheduled while the step before it still runs."""
     semantics: str = DEFAULT_SEMANTICS
+    """Name of the scheduler's rules, one of ``SEMANTICS``."""
     horizon_s: float | None = None
+    """Simulated seconds after which the run stops; None: run to the end."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -78,7 +89,7 @@ class ServerConfig:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> ServerConfig:
-        """Make a config from field names; fields that are left out keep their defaults."""
+        """Make a config from field names. Missing fields keep their defaults."""
         if not isinstance(mapping, Mapping):
             raise ConfigError(f"server settings must be a mapping, got {type(mapping).__name__}")
         _known(mapping)
@@ -86,17 +97,17 @@ class ServerConfig:
 
     @classmethod
     def from_vllm_args(cls, args: str | Iterable[str], **fields: Any) -> ServerConfig:
-        """Make a config from the flags of ``vllm serve``; ``fields`` by keyword win over them.
+        """Make a config from the flags of ``vllm serve``. Keyword ``fields`` override the flags.
 
-        Raises ``ConfigError`` for a bad value or a misspelt flag; flags that are not modelled are
-        skipped.
+        Flags that the simulator does not model are skipped. Raises ``ConfigError`` for a bad value
+        or a misspelt flag.
         """
         return cls.from_mapping({**flags.parse(args), **fields})
 
     def replace(self, **changes: Any) -> ServerConfig:
         """Return a copy with some fields changed.
 
-        ``kv_cache_tokens`` stands for ``num_gpu_blocks``, as for ``with_kv_cache_tokens``.
+        ``kv_cache_tokens`` may stand for ``num_gpu_blocks``: see ``with_kv_cache_tokens``.
         """
         fields, tokens = split_pool(changes)
         _known(fields)
@@ -104,11 +115,11 @@ class ServerConfig:
         return changed if tokens is None else changed.with_kv_cache_tokens(tokens)
 
     def with_kv_cache_tokens(self, tokens: int) -> ServerConfig:
-        """Return a copy whose ``num_gpu_blocks`` holds so many tokens.
+        """Return a copy whose ``num_gpu_blocks`` hold ``tokens`` tokens.
 
-        That is what vLLM logs at its start as ``GPU KV cache size: N tokens``: whole blocks, the
-        null block included; since vLLM counts it in sequences of ``max_model_len``, give that too.
-        Raises ``ConfigError`` for less than one block.
+        vLLM logs this number when it starts, as ``GPU KV cache size: N tokens``. It counts whole
+        blocks, including the null block. vLLM computes it from sequences of ``max_model_len``
+        tokens, so set that field too. Raises ``ConfigError`` for less than one block.
         """
         try:
             blocks = self._blocks(operator.index(tokens))
@@ -122,9 +133,9 @@ class ServerConfig:
         return self.replace(num_gpu_blocks=blocks)
 
     def _blocks(self, tokens: int) -> int:
-        """Return the blocks of a pool that vLLM logs as so many tokens.
+        """Return the number of blocks of a pool that vLLM logs as ``tokens`` tokens.
 
-        Former releases logged blocks x block_size; ``get_kv_cache_capacity`` of vLLM 0.32 takes
+        Older releases logged blocks x block_size. ``get_kv_cache_capacity`` of vLLM 0.32 computes
         how many sequences of max_model_len fit, each in whole blocks, and truncates the product.
         """
         blocks, rest = divmod(tokens, self.block_size)
@@ -136,31 +147,31 @@ class ServerConfig:
         return blocks
 
     def as_dict(self) -> dict[str, Any]:
-        """Return field -> value; ``from_mapping`` makes an equal config of it."""
+        """Return field -> value. ``from_mapping`` makes an equal config from it."""
         return dataclasses.asdict(self)
 
     @property
     def unmodelled(self) -> tuple[str, ...]:
-        """Fields that the chosen semantics ignores though they differ from what it does."""
+        """The fields that the chosen semantics ignores, and whose value it does not use."""
         anyway = _DOES_ANYWAY[self.semantics]
         return tuple(n for n in FIELDS if n in anyway and getattr(self, n) != anyway[n])
 
 
 FIELDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(ServerConfig))
-"""The settings by name, in order."""
+"""The names of the settings, in order."""
 
 FLAGS: tuple[str, ...] = flags.SWITCHES
 """The settings that are on or off."""
 
 
 POOL = "kv_cache_tokens"
-"""What else sets ``num_gpu_blocks``: the size of the KV pool in tokens."""
+"""Another way to set ``num_gpu_blocks``: the size of the KV pool in tokens."""
 
 
 def split_pool(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-    """Part ``kv_cache_tokens`` (None: not there) from the fields of ``ServerConfig``.
+    """Separate ``kv_cache_tokens`` (None if absent) from the fields of ``ServerConfig``.
 
-    Raises ``ConfigError`` where the size of the pool is given twice.
+    Raises ``ConfigError`` if the size of the pool is given twice.
     """
     fields = dict(settings)
     tokens = fields.pop(POOL, None)
@@ -196,7 +207,7 @@ def _checked_int(name: str, value: Any) -> int:
         number = operator.index(value)
     except TypeError:
         _refuse(name, value, wanted)
-    # bool is an int to Python; above 2**31 - 1 no server goes, and the engine's sums stay exact
+    # Python's bool is an int. Below 2**31 the engine's sums stay exact, and no server needs more.
     if isinstance(value, bool) or not least <= number < 2**31:
         _refuse(name, value, wanted if number < least or isinstance(value, bool) else "< 2**31")
     return number

@@ -1,7 +1,7 @@
-"""The exceptions that pysimbind raises, all in one tree.
+"""The exceptions of pysimbind, all in one tree.
 
-``InputError`` and its children are mistakes in what the user gave (exit code 2 from the command
-line); everything else under ``PysimbindError`` is a job that failed (exit code 1).
+``InputError`` and its children report a mistake in the user's input (exit code 2 of the command
+line). Any other ``PysimbindError`` reports a job that failed (exit code 1).
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Iterable
 
 
 class PysimbindError(Exception):
-    """Base of everything that pysimbind raises on purpose."""
+    """Base of all exceptions that pysimbind raises on purpose."""
 
 
 class InputError(PysimbindError, ValueError):
-    """Something that the caller gave is wrong; the message says what, where and how to mend it."""
+    """An input is wrong. The message says what is wrong, where, and how to correct it."""
 
 
 class ParameterError(InputError):
-    """A coefficient, overhead or bound is missing, unknown, misshapen or not finite."""
+    """A coefficient, overhead or bound is missing, unknown, not finite, or of a wrong shape."""
 
 
 class WorkloadError(InputError):
@@ -35,15 +35,15 @@ class ExperimentError(InputError):
 
 
 class DataError(InputError):
-    """An experiment's measurements are too doubtful to be fitted, and the caller is strict."""
+    """The measurements are too doubtful for a fit, and the caller asked for strict checks."""
 
 
 class FitError(InputError):
-    """A fit was asked for with settings that do not go together."""
+    """The settings of a fit contradict each other, or do not suit the data."""
 
 
 class OutputError(InputError):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written to the given place."""
 
 
 class CollectError(PysimbindError, RuntimeError):
@@ -63,11 +63,11 @@ class LibraryError(NativeError):
 
 
 class ForkError(NativeError):
-    """The process was forked after the library had been loaded: Go's threads did not survive."""
+    """The process was forked after the library was loaded: Go's threads do not survive."""
 
 
 class HandleError(NativeError):
-    """A simulator was used after it had been closed."""
+    """A closed simulator was used."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

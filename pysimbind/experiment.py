@@ -1,4 +1,4 @@
-"""An experiment: a workload, the server that it met, and the latencies that were measured."""
+"""An experiment: a workload, the server that ran it, and the measured latencies."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from .workload import Workload
 FloatArray = npt.NDArray[np.float64]
 
 SOURCES: tuple[str, ...] = ("exact", "estimated", "prior")
-"""Where a token count comes from: measured, inferred from the latencies, or a typical value."""
+"""Origin of a token count: measured, inferred from latencies, or a typical value."""
 
 SCHEMA = "pysimbind-experiment"
 VERSION = 1
-"""What the package's own experiment file says of itself."""
+"""The schema name and version in the package's own experiment files."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """What an earlier optimisation tried: ``x`` [T, names] and its reported ``loss`` [T], in s^2.
-
-    ``note`` says how that loss was made. Raises ``ExperimentError`` for shapes that do not agree.
-    """
+    """The trials of an earlier optimisation. Raises ``ExperimentError`` if shapes disagree."""
 
     x: FloatArray
+    """The tried parameters [T, names]."""
     loss: FloatArray
+    """The loss that was reported for each trial [T], in s^2."""
     note: str = ""
+    """How that loss was computed."""
 
     def __post_init__(self) -> None:
         x = np.array(self.x, dtype=np.float64)
@@ -76,28 +76,33 @@ class Trials:
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """One measured run; immutable. Everything per request is in the workload's order.
+    """One measured run; immutable. Every array has one value per request, in workload order.
 
-    ``ttft``, ``e2e`` [R]: time to first token and end-to-end latency in seconds; NaN where the
-    request failed. ``input_source``, ``output_source``: where each token count comes from, one of
-    ``SOURCES`` for all or for each request. ``baseline``: parameters known beforehand. ``bounds``:
-    named boxes to search. ``trials``: what an earlier optimisation tried. ``provenance``: how the
-    numbers came about, anything that JSON can hold.
-
-    Raises ``ExperimentError`` for shapes that do not agree and values that cannot be latencies.
+    Raises ``ExperimentError`` for shapes that disagree, and for values that cannot be latencies.
     """
 
     name: str
+    """Name of the run."""
     workload: Workload
+    """The requests that were sent, R of them."""
     config: ServerConfig
+    """The settings of the server."""
     ttft: FloatArray
+    """Time to first token [R] in seconds; NaN if the request failed."""
     e2e: FloatArray
+    """End-to-end latency [R] in seconds; NaN if the request failed."""
     input_source: tuple[str, ...] | str = "exact"
+    """Origin of the prompt lengths: one of ``SOURCES``, for all requests or for each."""
     output_source: tuple[str, ...] | str = "exact"
+    """Origin of the output lengths, as ``input_source``."""
     baseline: Parameters | None = None
+    """Parameters that were known before."""
     bounds: Mapping[str, Space] = field(default_factory=dict)
+    """Boxes to search, by name."""
     trials: Trials | None = None
+    """What an earlier optimisation tried."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    """How the numbers were obtained: any values that JSON can hold."""
 
     def __post_init__(self) -> None:
         for name, kind in (("workload", Workload), ("config", ServerConfig)):
@@ -129,7 +134,7 @@ class Experiment:
 
     @property
     def caveat(self) -> str:
-        """What a result of this experiment rests on that was not measured; ``""`` if nothing."""
+        """Which token counts were not measured, in words; ``""`` if all were."""
         inputs, outputs = Counter(self.input_source), Counter(self.output_source)
         parts = [
             (outputs["estimated"], "output lengths estimated"),
@@ -144,14 +149,14 @@ class Experiment:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the experiment as canonical JSON, compressed where the name ends in ``.gz``.
+        """Write the experiment as canonical JSON, with gzip if the name ends in ``.gz``.
 
-        The file is replaced in one piece. Raises ``OutputError`` where it cannot be written.
+        The file is replaced in one piece. Raises ``OutputError`` if it cannot be written.
         """
         write_json(path, self.as_dict())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the experiment as JSON values; ``pysimbind.formats.canonical`` has the keys."""
+        """Return the experiment as JSON values. ``pysimbind.formats.canonical`` lists the keys."""
         obj: dict[str, Any] = {
             "schema": SCHEMA,
             "version": VERSION,
