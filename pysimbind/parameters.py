@@ -316,7 +316,8 @@ class Space:
         open_ended = ~(np.isfinite(self._lower) & np.isfinite(self._upper))
         if open_ended.any():
             raise ParameterError(
-                f"{self.names[int(np.argmax(open_ended))]!r} lacks a bound: a unit cube needs both"
+                f"{self.names[int(np.argmax(open_ended))]!r} has no bound on some side: a unit "
+                "cube needs both"
             )
 
     def _rows(self, x: npt.ArrayLike) -> FloatArray:
