@@ -10,7 +10,7 @@ from .errors import WorkloadError
 
 
 def integer(name: str, value: Any, least: int, end: int) -> int:
-    """Return ``value`` as an integer, ``least`` <= value < ``end``; floats and bools are refused."""
+    """Return an integer, ``least`` <= value < ``end``. Floats and bools are refused."""
     try:
         number = operator.index(value)
     except TypeError:

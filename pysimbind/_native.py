@@ -27,9 +27,7 @@ _SEMANTICS = {"blis-2025-07": 0, "vllm-v1": 1, "vllm-v1-0.9.1": 2}
 JACOBIANS = {"exact": 0, "renewal": 1}
 ABI_VERSION = 6
 _TEXT_SIZE = 512
-_KEPT_REQUESTS = (
-    4096  # a thread keeps the result buffers of a handle with at most this many requests
-)
+_KEPT_REQUESTS = 4096  # a thread keeps the buffers of handles with at most this many requests
 
 _PACKAGE = Path(__file__).resolve().parent
 _LIBRARY = _PACKAGE / ("_libpysimbind.dylib" if sys.platform == "darwin" else "_libpysimbind.so")

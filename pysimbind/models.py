@@ -1,9 +1,11 @@
-"""Step-time models: which terms a step's length, and a request's own delay, are the sum of.
+"""Step-time models: the terms that add up to a step's length and to a request's own delay.
 
 A model is a list of terms. A step takes the sum of coefficient x term over the terms of the step,
-in seconds; each latency is later by the sum over the request-side terms; four overheads in
-microseconds are added outside the step, whatever the model. The quantities of a step: it decodes
-D tokens (of as many requests) and prefills P tokens of N requests, the largest chunk being M.
+in seconds. The sum over the request-side terms delays each latency. Every model has four overheads
+in microseconds, added outside the step.
+
+A step decodes D tokens, one per request, and prefills P tokens of N requests. Its largest prefill
+chunk has M tokens.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ HINGE_TOKENS = 256
 
 
 class Steps(NamedTuple):
-    """The quantities of many steps, an array [S] each: what the terms of a step are made of."""
+    """The quantities of S steps, one array [S] each. The terms of a step are made of these."""
 
     D: FloatArray
     """Tokens decoded."""
@@ -44,26 +46,26 @@ class Steps(NamedTuple):
 
 @dataclass(frozen=True)
 class Term:
-    """One term: its coefficient is in seconds per unit of what ``description`` says.
-
-    ``words`` are short names that ``find_model`` takes as well. ``feature`` is what the coefficient
-    is multiplied with in each of many steps. A ``request_side`` term has none: it delays the
-    client's tokens and does not occupy the server.
-    """
+    """One term of a step-time model. Its coefficient is in seconds per unit of the term."""
 
     name: str
+    """Name of the term, and of its coefficient."""
     description: str
+    """What the term counts."""
     words: tuple[str, ...] = ()
+    """Short names that ``find_model`` accepts too."""
     feature: Callable[[Steps], FloatArray] | None = None
+    """The term's value [S] in S steps. None for a request-side term: it delays the client's tokens
+    and does not occupy the server."""
 
     @property
     def request_side(self) -> bool:
-        """Whether the term is the request's own, not the step's."""
+        """Whether the term belongs to the request, not to the step."""
         return self.feature is None
 
 
-# In the order of the compiled library (go_shim/sim/model.go), to which new ones are appended. Those
-# up to the intercept are the original experiment's, in its names and order.
+# In the order of the compiled library (go_shim/sim/model.go). Append new terms at the end. The
+# terms up to the intercept have the original experiment's names and order.
 TERMS: tuple[Term, ...] = (
     Term("sum_decode_tokens", "D, tokens decoded", ("D",), lambda s: s.D),
     Term("sum_prefill_tokens", "P, prefill tokens", ("P",), lambda s: s.P),
@@ -111,22 +113,21 @@ _WORDS = {word: term.name for term in TERMS for word in (term.name, *term.words)
 
 @dataclass(frozen=True)
 class StepModel:
-    """A list of terms, by name. Make one with ``find_model``.
-
-    ``name`` is a preset's name, or the terms in one text; ``find_model`` reads either.
-    """
+    """A list of terms. Make one with ``find_model``."""
 
     name: str
+    """Name of a preset, or the terms in one text; ``find_model`` reads both."""
     terms: tuple[str, ...]
+    """Names of the terms, in order."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The parameters in order: a coefficient for each term, then the overheads."""
+        """The parameters in order: one coefficient per term, then the overheads."""
         return self.terms + OVERHEADS
 
     @cached_property
     def numbers(self) -> tuple[int, ...]:
-        """The place of each term in ``TERMS``."""
+        """The index of each term in ``TERMS``."""
         return tuple(_NUMBER[name] for name in self.terms)
 
     @cached_property
@@ -134,7 +135,7 @@ class StepModel:
         return {name: i for i, name in enumerate(self.names)}
 
     def index(self, name: str) -> int:
-        """Return the place of a parameter in ``names``; ``ParameterError`` if it is unknown."""
+        """Return the index of a parameter in ``names``. Unknown names raise ``ParameterError``."""
         try:
             return self._places[name]
         except (KeyError, TypeError):
@@ -147,15 +148,18 @@ class StepModel:
 
     @property
     def aliases(self) -> tuple[Mapping[str, float], ...]:
-        """Changes of the parameters, each in its unit, that leave every simulated time as it was.
+        """Changes of the parameters, each in its unit, that change no simulated time.
 
-        Between the starts of two steps lie the step, queue overhead, schedule and update time;
-        between the start of a step and its tokens lie the step, vLLM overhead, schedule and update
-        time. So schedule and update time do the same, and what one of them adds, queue and vLLM
-        overhead add together. Where the model has an intercept, which is a part of each step,
-        that does the same too. Each alias begins with a parameter that no other alias begins
-        with: with these held fixed, none is left. (Under ``blis-2025-07`` all this is true up to
-        its truncation to whole microseconds.)
+        The time between the starts of two steps is the sum of step, queue overhead, schedule time
+        and update time. The time between the start of a step and its tokens is the sum of step,
+        vLLM overhead, schedule time and update time. So schedule time and update time have the same
+        effect. A change of either equals the same change of queue overhead and vLLM overhead
+        together. If the model has an intercept, it is a part of each step and has the same effect
+        too.
+
+        Each alias begins with a parameter that begins no other alias. If these parameters are held
+        fixed, no alias is left. Under ``blis-2025-07`` this holds up to its truncation to whole
+        microseconds.
         """
         if "intercept" in self.terms:
             step = {"intercept": -1e-6}
@@ -173,7 +177,7 @@ class StepModel:
 
     @property
     def identifiable(self) -> int:
-        """How many parameters can be told apart at most, whatever the data."""
+        """The largest number of parameters that any data can tell apart."""
         return len(self.names) - len(self.aliases)
 
     def __str__(self) -> str:
@@ -186,7 +190,7 @@ class StepModel:
 QUADRATIC15 = StepModel(
     "quadratic15", tuple(term.name for term in TERMS[: _NUMBER["intercept"] + 1])
 )
-"""The original experiment's: all products of two of 1, D, P, M and N."""
+"""The model of the original experiment: all products of two of 1, D, P, M and N."""
 
 _SMALL = ("1", "D", "P", "out")
 _EXTENDED = ("1", "D", "P", "ctx", "attn", "DP", "PP", "hinge", "mixed", "DD", "N", "out")
@@ -206,12 +210,12 @@ ModelLike = str | StepModel | Sequence[str]
 
 
 def find_model(spec: ModelLike) -> StepModel:
-    """Return a model: a ``StepModel``, a preset's name, or a list of terms.
+    """Return a model: a ``StepModel`` itself, or the model of a preset's name or a list of terms.
 
-    A list is a text such as ``"intercept,D,ctx,out"`` or a sequence of names; short words stand for
-    the polynomial terms: 1, D, P, M, N and their products (DD or D2, DP, ...). The order is that of
-    the parameters. Raises ``ParameterError`` for an unknown name, naming the nearest, for a
-    term given twice, and for an empty list.
+    A list is a text such as ``"intercept,D,ctx,out"``, or a sequence of names. Polynomial terms
+    have short words: 1, D, P, M, N and their products (DD or D2, DP, ...). The parameters keep the
+    order of the list. Raises ``ParameterError`` for an unknown name, with the nearest known name,
+    for a repeated term, and for an empty list.
     """
     if isinstance(spec, StepModel):
         return spec
@@ -235,7 +239,7 @@ def find_model(spec: ModelLike) -> StepModel:
 
 
 def _canonical(word: object, *, alone: bool) -> str:
-    """Return the name of a term; a word that stands alone may have been meant as a preset."""
+    """Return the name of a term. A word that stands alone may be a misspelt preset."""
     if isinstance(word, str) and word in _WORDS:
         return _WORDS[word]
     known = [*(MODELS if alone else ()), *_WORDS]

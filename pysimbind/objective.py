@@ -1,4 +1,4 @@
-"""The objective: how badly parameters explain measured runs, for our optimisers or anyone's."""
+"""The objective: the loss of parameters on measured runs, for any optimiser."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ Experiments: TypeAlias = (
 )
 """One measured run or several: experiments, names of bundled ones, or files."""
 
-# Simulated latencies of one call to the simulator take at most this much memory.
+# Most bytes of simulated latencies in one call to the simulator.
 _CHUNK_BYTES = 64 * 2**20
 
 
 def as_experiments(experiments: Experiments) -> tuple[Experiment, ...]:
-    """Return experiments as a tuple, those given by name or path loaded.
+    """Return a tuple of experiments; names and paths are loaded.
 
-    Where several have one name, the later ones are numbered: ``"run (2)"``. Raises ``FitError``
-    where there is none, ``ExperimentError`` as ``load_experiment`` does.
+    If several have the same name, the later ones get a number: ``"run (2)"``. Raises ``FitError``
+    if there is none, and ``ExperimentError`` as ``load_experiment`` does.
     """
     if isinstance(experiments, (Experiment, str, os.PathLike)):
         experiments = [experiments]
@@ -62,16 +62,18 @@ def as_experiments(experiments: Experiments) -> tuple[Experiment, ...]:
 class Objective:
     """The loss of parameter vectors (all names of ``model``, in order) on one run or several.
 
-    ``model``: what ``find_model`` reads. ``loss``: a ``Loss``, or a text that ``Loss.parse`` reads.
-    ``weights``: one number > 0 for each run, by default equal; the loss of several runs is the
-    weighted mean of theirs. Call the objective with one vector,
-    or ``batch`` with many. The loss is the sum of the squares of ``residuals``, whose derivatives
-    ``jac`` gives; ``value_and_grad`` suits gradient methods. A candidate that cannot be simulated
-    to its end (a step time that is negative or not finite, a simulation that hangs, a request that
-    never finishes) in some run scores infinity and is counted in ``infeasible``; its residuals are
-    infinite, its derivatives NaN. Usable as a context manager; picklable, without the counts.
+    ``model``: any value that ``find_model`` reads. ``loss``: a ``Loss``, or a text for
+    ``Loss.parse``. ``weights``: one number > 0 per run, equal by default. The loss of several runs
+    is the weighted mean of their losses.
 
-    Raises ``FitError`` for an unknown loss and for an experiment without measured latencies.
+    Call the objective with one vector, or ``batch`` with many. The loss is the sum of the squares
+    of ``residuals``. ``jac`` gives the derivatives of the residuals, and ``value_and_grad`` suits
+    gradient methods. A candidate is infeasible if a run cannot be simulated to its end: a step time
+    is negative or not finite, the simulation hangs, or a request never finishes. Its loss and
+    residuals are infinite, its derivatives NaN, and ``infeasible`` counts it.
+
+    An objective is a context manager. It can be pickled, without its counts. Raises ``FitError``
+    for an unknown loss, and for an experiment without measured latencies.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class Objective:
         return float(self.batch(self._vector(x)[np.newaxis])[0])
 
     def batch(self, candidates: npt.ArrayLike) -> FloatArray:
-        """Return the losses [N] of ``candidates`` [N, names], simulated in one batch for each run.
+        """Return the losses [N] of ``candidates`` [N, names]; each run simulates them in one batch.
 
         Raises ``ParameterError`` for a wrong shape or values that are not finite.
         """
@@ -111,9 +113,10 @@ class Objective:
         return losses
 
     def residuals(self, x: object) -> FloatArray:
-        """Return the residuals [M] of one candidate: their squares sum up to its loss.
+        """Return the residuals [M] of one candidate. The sum of their squares is its loss.
 
-        One for each request and term of the loss, or one for each mean or quantile; run by run.
+        They are in order of runs. Each term of the loss gives one residual per request, or a single
+        one for a mean or quantile.
         """
         vector = self._vector(x)
         self.nfev += 1
@@ -122,7 +125,7 @@ class Objective:
     def jac(self, x: object, kind: str = "renewal") -> FloatArray:
         """Return the derivatives [M, names] of the residuals, per unit of each parameter.
 
-        ``kind``: as for ``Simulator.run_jacobian``.
+        ``kind``: see ``Simulator.run_jacobian``.
         """
         return self.linearise(x, kind)[2]
 
@@ -131,7 +134,7 @@ class Objective:
         return self.value_and_grad(x, kind)[1]
 
     def value_and_grad(self, x: object, kind: str = "renewal") -> tuple[float, FloatArray]:
-        """Return the loss of one candidate and its ``gradient``, from one run of each."""
+        """Return the loss of one candidate and its ``gradient``; simulates each run once."""
         loss, r, jac = self.linearise(x, kind)
         if np.isinf(loss):
             return loss, np.full(len(self.model.names), np.nan)
@@ -140,7 +143,7 @@ class Objective:
     def linearise(self, x: object, kind: str = "renewal") -> tuple[float, FloatArray, FloatArray]:
         """Return the loss of one candidate, its ``residuals`` and their ``jac``.
 
-        From one simulation of each run.
+        Simulates each run once.
         """
         vector = self._vector(x)
         self.nfev += 1
@@ -150,17 +153,17 @@ class Objective:
         return loss, residuals, np.concatenate([part[2] for part in parts])
 
     def sensitivity(self, x: object) -> FloatArray:
-        """Return how much each parameter [names] matters: the mean of |dE2E/dx| / E2E.
+        """Return the effect of each parameter [names]: the mean of |dE2E/dx| / E2E.
 
-        Over requests and runs, by renewal derivatives; per unit of each parameter. Zero: it has no
-        effect on these runs. Not counted as an evaluation.
+        The mean is over requests and runs, with renewal derivatives, per unit of each parameter.
+        Zero means no effect on these runs. This does not count as an evaluation.
         """
         vector = self._vector(x)
         parts = [run.share * run.sensitivity(vector) for run in self._runs]
         return np.sum(parts, axis=0)  # type: ignore[no-any-return]  # an array: parts has rows
 
     def close(self) -> None:
-        """Free the simulators; the objective cannot be evaluated any more."""
+        """Free the simulators. The objective cannot be evaluated afterwards."""
         for run in self._runs:
             run.simulator.close()
 
@@ -235,7 +238,7 @@ class _Run:
         return np.mean(share, axis=0)  # type: ignore[no-any-return]  # over one axis of two
 
     def _weighted(self, run: SimResult, infeasible: Counter[str]) -> tuple[float, FloatArray]:
-        """Return the run's loss, and its residuals as they enter the loss of all runs."""
+        """Return the run's loss, and its residuals weighted for the loss of all runs."""
         loss, r = self.misfit.residuals(run.ttft, run.e2e)
         if run.outcome == Outcome.OK:
             return loss, self._root * r
@@ -254,7 +257,7 @@ class _Run:
 def check_weights(
     weights: Sequence[float] | None, experiments: Sequence[Experiment]
 ) -> tuple[float, ...]:
-    """Return one weight > 0 for each experiment, by default 1; raises ``FitError``."""
+    """Return one weight > 0 per experiment, 1 by default. Raises ``FitError``."""
     if weights is None:
         return (1.0,) * len(experiments)
     try:

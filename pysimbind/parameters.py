@@ -1,8 +1,8 @@
-"""One set of parameters, or a box of them, of any step-time model: order, names, units, bounds.
+"""One set of parameters, or a box of them, of any model: order, names, units and bounds.
 
-A model's parameters are a coefficient for each of its terms, in seconds, then four overheads in
-microseconds (see ``models``). ``NAMES`` and what else is spelled in capitals here are those of the
-default model, ``quadratic15``. Nothing else in the package knows how many parameters there are.
+A model's parameters are one coefficient per term, in seconds, then four overheads in microseconds
+(see ``models``). Names in capitals here, as ``NAMES``, belong to the default model,
+``quadratic15``. No other module knows the number of parameters.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ALIASES: tuple[Mapping[str, float], ...] = QUADRATIC15.aliases
 """``StepModel.aliases`` of the default model."""
 
 IDENTIFIABLE: int = QUADRATIC15.identifiable
-"""How many of its parameters can be told apart at most, whatever the data."""
+"""The largest number of its parameters that any data can tell apart."""
 
 
 def unit(name: str) -> str:
@@ -55,10 +55,9 @@ def unit(name: str) -> str:
 def as_coeffs(values: object, model: StepModel = QUADRATIC15) -> FloatArray:
     """Return the coefficients as a C-contiguous float64 array, in the order of the model's terms.
 
-    ``values``: an array-like of that many numbers, a mapping with all the names, or ``Parameters``.
-    A fitting array is returned as it is, not copied.
-    Raises ``ParameterError`` for a wrong shape, a missing or unknown name, a value not finite, or
-    ``Parameters`` of another model.
+    ``values``: one number per term, a mapping with all the names, or ``Parameters``. An array of
+    the right kind is returned itself, not copied. Raises ``ParameterError`` for a wrong shape, a
+    missing or unknown name, a value that is not finite, or ``Parameters`` of another model.
     """
     if isinstance(values, Parameters):
         return Parameters.of(values, model).coeffs
@@ -75,8 +74,8 @@ def as_overheads(values: object) -> FloatArray:
 class Parameters:
     """One immutable set of parameters: coefficients in seconds, overheads in microseconds.
 
-    ``model``: whose parameters, as ``find_model`` takes it. Raises ``ParameterError`` for an
-    unknown model, wrong shapes, missing or unknown names and values not finite.
+    ``model``: the model of the parameters, as ``find_model`` takes it. Raises ``ParameterError``
+    for an unknown model, wrong shapes, missing or unknown names, and values that are not finite.
     """
 
     __slots__ = ("_model", "_vector")
@@ -91,7 +90,7 @@ class Parameters:
 
     @classmethod
     def from_vector(cls, vector: object, model: ModelLike = QUADRATIC15) -> Parameters:
-        """Make parameters from all values in the order of the model's names."""
+        """Make parameters from all values, in the order of the model's names."""
         model = find_model(model)
         values = _vector(vector, model.names, "parameter")
         split = len(model.terms)
@@ -101,12 +100,12 @@ class Parameters:
     def from_mapping(
         cls, mapping: Mapping[str, float], model: ModelLike = QUADRATIC15
     ) -> Parameters:
-        """Make parameters from a mapping that has every name, and no other."""
+        """Make parameters from a mapping with exactly the names of the model."""
         return cls.from_vector(mapping, model)
 
     @classmethod
     def of(cls, obj: object, model: ModelLike = QUADRATIC15) -> Parameters:
-        """Return ``obj`` if it is ``Parameters``, or make them of a mapping or a whole vector.
+        """Return ``obj`` if it is ``Parameters``; else make them from a mapping or a full vector.
 
         Raises ``ParameterError`` for ``Parameters`` of another model.
         """
@@ -119,7 +118,7 @@ class Parameters:
 
     @property
     def model(self) -> StepModel:
-        """Whose parameters they are."""
+        """The model of the parameters."""
         return self._model
 
     @property
@@ -162,9 +161,9 @@ class Parameters:
 class Space:
     """A box of parameters: a lower and an upper bound for each name of a model, read-only.
 
-    ``model``: as ``find_model`` takes it. A parameter whose bounds are equal is fixed. Where there
-    is no bound it is infinite. Raises ``ParameterError`` for an unknown model, wrong shapes, NaN,
-    or a lower bound above its upper.
+    ``model``: as ``find_model`` takes it. Equal bounds fix a parameter. An infinite bound is no
+    bound. Raises ``ParameterError`` for an unknown model, wrong shapes, NaN, or a lower bound above
+    its upper bound.
     """
 
     __slots__ = ("_lower", "_model", "_upper")
@@ -186,9 +185,9 @@ class Space:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], model: ModelLike = QUADRATIC15) -> Space:
-        """Make a box from ``{name: [lower, upper]}`` with every name of the model, and no other.
+        """Make a box from ``{name: [lower, upper]}`` with exactly the names of the model.
 
-        None stands for no bound.
+        None means no bound.
         """
         model = find_model(model)
         if not isinstance(mapping, Mapping):
@@ -219,7 +218,7 @@ class Space:
 
     @property
     def model(self) -> StepModel:
-        """Whose parameters are bounded."""
+        """The model of the bounded parameters."""
         return self._model
 
     @property
@@ -238,7 +237,7 @@ class Space:
         return self._upper
 
     def as_dict(self) -> dict[str, list[float | None]]:
-        """Return ``{name: [lower, upper]}``, in order; None: no bound."""
+        """Return ``{name: [lower, upper]}``, in order. None means no bound."""
         pairs = zip(self._lower.tolist(), self._upper.tolist(), strict=True)
         return {
             name: [bound if math.isfinite(bound) else None for bound in pair]
@@ -246,23 +245,25 @@ class Space:
         }
 
     def to_unit(self, x: npt.ArrayLike) -> FloatArray:
-        """Map parameters [..., names] into the unit cube; a fixed parameter maps to 0.5.
+        """Map parameters [..., names] into the unit cube. A fixed parameter maps to 0.5.
 
-        Raises ``ParameterError`` where a bound is infinite.
+        Raises ``ParameterError`` if a bound is infinite.
         """
         self._require_finite()
         with np.errstate(over="ignore"):
-            part = np.where(np.isfinite(self._upper - self._lower), 1.0, 0.5)  # half has a width
+            part = np.where(
+                np.isfinite(self._upper - self._lower), 1.0, 0.5
+            )  # half the box has a finite width
         lower = part * self._lower
         span = part * self._upper - lower
         fixed = span == 0
         return np.where(fixed, 0.5, (part * self._rows(x) - lower) / np.where(fixed, 1.0, span))
 
     def from_unit(self, u: npt.ArrayLike) -> FloatArray:
-        """Map the unit cube [..., names] into the box: 0 and 1 give the bounds exactly.
+        """Map the unit cube [..., names] into the box. 0 and 1 give the bounds exactly.
 
-        Rounding never takes a point of the cube out of the box; points outside the cube map
-        outside the box (a fixed parameter keeps its value). Raises as ``to_unit``.
+        Rounding never moves a point of the cube out of the box. Points outside the cube map outside
+        the box, but fixed parameters keep their values. Raises as ``to_unit``.
         """
         self._require_finite()
         u = self._rows(u)
@@ -271,7 +272,7 @@ class Space:
         return np.where(inside, np.clip(x, self._lower, self._upper), x)
 
     def contains(self, x: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """Tell for each row of ``x`` [..., names] whether it lies in the box, bounds included."""
+        """Tell for each row of ``x`` [..., names] if it is in the box, bounds included."""
         x = self._rows(x)
         inside: npt.NDArray[np.bool_] = np.all((x >= self._lower) & (x <= self._upper), axis=-1)
         return inside
@@ -279,11 +280,12 @@ class Space:
     def at_bound(self, x: object, rtol: float = 1e-3) -> dict[str, str]:
         """Return name -> ``"lower"`` or ``"upper"`` for each free parameter of ``x`` at a bound.
 
-        At a bound is: within ``rtol`` of the width of the interval, or beyond; where that is
-        infinite, at the finite bound or beyond. Fixed parameters are held, not at a bound.
+        A parameter is at a bound if it is beyond it, or nearer than ``rtol`` times the interval's
+        width. If the width is infinite, it must be at the finite bound or beyond. Fixed parameters
+        do not count.
         """
         vector = Parameters.of(x, self._model).vector
-        with np.errstate(over="ignore"):  # so wide that it is open
+        with np.errstate(over="ignore"):  # an overflowing width counts as infinite
             span = self._upper - self._lower
         near = rtol * np.where(np.isfinite(span), span, 0.0)
         free = span > 0
@@ -329,7 +331,7 @@ class Space:
 
 
 def _spelled(model: StepModel) -> str:
-    """Return a model as the last argument of a call, where it is not the default."""
+    """Return a model as the last argument of a call, or ``""`` for the default model."""
     return "" if model == QUADRATIC15 else f", {model.name!r}"
 
 
@@ -363,7 +365,7 @@ def _vector(values: object, names: tuple[str, ...], what: str) -> FloatArray:
 
 
 def _shaped(values: object, names: tuple[str, ...], what: str) -> FloatArray:
-    if not isinstance(values, np.ndarray):  # arrays go first: this is on the way of each simulation
+    if not isinstance(values, np.ndarray):  # arrays skip this: each simulation calls it
         if isinstance(values, Parameters):
             values = values.vector
         elif isinstance(values, Mapping):
@@ -385,11 +387,11 @@ def _number(value: object, what: str) -> object:
 
 
 def _bounds(values: object, names: tuple[str, ...], what: str, wrong: float) -> FloatArray:
-    """Check bounds, which may be infinite, but not ``wrong``: nothing would lie in between."""
+    """Check bounds. They may be infinite, but not ``wrong``, which would leave an empty box."""
     array = _shaped(values, names, what)
     bad = np.flatnonzero(np.isnan(array) | (array == wrong))
     if bad.size:
-        raise ParameterError(f"{what} of {names[bad[0]]!r} is {array[bad[0]]}: no bound to keep")
+        raise ParameterError(f"{what} of {names[bad[0]]!r} is {array[bad[0]]}: not a valid bound")
     return array
 
 

@@ -1,7 +1,8 @@
-"""Predictions as means over runs that differ only in the phases at which requests come.
+"""Predictions as means over runs that differ only in the phase of their arrivals.
 
-Where within the engine's step a request arrives is chance; by it two measurements of the same load
-differ, and two simulations. The mean of several is nearer to the next measurement than any one.
+The phase is where in a step of the engine a request arrives. It is random, so two measurements of
+the same load differ, and so do two simulations. A mean of several simulations is nearer to the next
+measurement than a single one.
 """
 
 from __future__ import annotations
@@ -19,32 +20,32 @@ from .simulator import ParamsLike, Simulator
 FloatArray = npt.NDArray[np.float64]
 
 REPLICAS = 6
-"""How many runs a prediction is the mean of, unless told otherwise."""
+"""Default number of runs in the mean of a prediction."""
 
-# Arrivals are moved by up to a quarter of a step to either side: enough to lose the phase.
+# Largest move of an arrival, in steps, to either side. It is enough to make the phase random.
 _REACH = 0.25
 _SEED = 0  # the same simulation gives the same prediction
 
 
 class Replicas(NamedTuple):
-    """K runs. ``result``: the first, with TTFT and E2E [R] replaced by the means over all.
-
-    ``ttft``, ``e2e`` [K, R] in seconds are those of each run; NaN where it did not get there.
-    """
+    """K simulated runs of one workload."""
 
     result: SimResult
+    """The first run; its TTFT and E2E [R] are replaced by the means over all runs."""
     ttft: FloatArray
+    """Time to first token [K, R] of each run, in seconds; NaN: no first token."""
     e2e: FloatArray
+    """End-to-end latency [K, R] of each run, in seconds; NaN: not finished."""
 
 
 def replicate(simulator: Simulator, params: ParamsLike, replicas: int = REPLICAS) -> Replicas:
-    """Simulate one candidate as it is, and K - 1 times with arrivals moved by parts of a step.
+    """Simulate one candidate unchanged, and K - 1 times with arrivals moved by parts of a step.
 
-    Each distinct arrival is moved on its own, so that every busy period of the server begins with
-    another phase; requests keep their order, and those that come together stay together. A step is
-    taken to be as long as the median time between a request's tokens, or where all gave one token,
-    as the shortest TTFT. Where nothing was simulated to its end there is one run, K = 1. Raises
-    ``InputError`` for ``replicas`` below 1.
+    Each distinct arrival moves independently, so each busy period of the server begins with another
+    phase. Requests keep their order, and requests that arrive together stay together. The step
+    length is taken as the median time between a request's tokens. If every request gave one token,
+    it is taken as the shortest TTFT. If nothing was simulated to its end, there is one run, K = 1.
+    Raises ``InputError`` for ``replicas`` below 1.
     """
     count = _count(replicas)
     first = simulator.run(params)
@@ -59,7 +60,7 @@ def replicate(simulator: Simulator, params: ParamsLike, replicas: int = REPLICAS
 
 
 def _moved(arrival_s: FloatArray, step_s: float, count: int) -> FloatArray:
-    """Return arrivals [count, R], each distinct one moved at random, in their old order."""
+    """Return arrivals [count, R]: each distinct one moved at random, in the same order."""
     distinct, which = np.unique(arrival_s, return_inverse=True)
     shifts = np.random.default_rng(_SEED).uniform(-_REACH, _REACH, (count, distinct.size))
     moved: FloatArray = np.sort(distinct + step_s * shifts, axis=1)[:, which]

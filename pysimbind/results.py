@@ -1,4 +1,4 @@
-"""What a simulation returns: latencies in request order, and how the run ended."""
+"""The result of a simulation: latencies in request order, and how the run ended."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ CountArray = npt.NDArray[np.int32]
 
 
 class Outcome(IntEnum):
-    """How a run ended. Where several apply, the largest is reported."""
+    """How a run ended. If several values apply, the run reports the largest."""
 
     OK = 0
     """Every request finished."""
     UNFINISHED = 1
-    """The events ran out, yet requests are stuck in the queue or were dropped."""
+    """No events are left, but requests are stuck in the queue or were dropped."""
     HORIZON = 2
-    """The clock passed ``horizon_s`` first."""
+    """The clock passed ``horizon_s`` before the run ended."""
     NEGATIVE_STEP = 3
-    """Some step had a negative length. Under ``blis-2025-07`` the numbers are what the rules
-    give; under ``vllm-v1`` the run stops there."""
+    """A step had a negative length. Under ``blis-2025-07`` the run continues by the rules; under
+    ``vllm-v1`` it stops at that step."""
     HANG = 4
-    """Steps would go on for ever without progress."""
+    """Steps would continue for ever without progress."""
     NON_FINITE = 5
-    """A step was not a finite length, or longer than 11 days; the rest did not run."""
+    """A step had a length that was not finite, or longer than 11 days. The run stopped there."""
 
 
 class Status(IntEnum):
-    """Where a request was when its run ended."""
+    """The state of a request when its run ended."""
 
     FINISHED = 0
     RUNNING = 1
     WAITING = 2
     NOT_ARRIVED = 3
     DROPPED = 4
-    """Its last token found no KV block; it has a TTFT, but left without an E2E."""
+    """No KV block was free for its last token. It has a TTFT, but no E2E."""
 
 
 # Columns and rows as in _cdef.h (tests/test_abi.py compares them).
@@ -60,17 +60,17 @@ _ENGINE_NAMES = ("auto", "reference", "leap")
 
 
 class SimResult:
-    """One run. Unpacks as ``ttft, e2e = result``; every array is aligned with the requests."""
+    """One run. Unpacks as ``ttft, e2e = result``. Every array is in request order."""
 
     __slots__ = ("_block", "_detail", "trace")
 
     def __init__(
         self, block: FloatArray, detail: CountArray, trace: StepTrace | None = None
     ) -> None:
-        self._block = block  # ttft, e2e, sent, scheduled, and the summary, whose bits are int64
+        self._block = block  # ttft, e2e, sent, scheduled; then the summary, as int64 bits
         self._detail = detail
         self.trace = trace
-        """What each step did, where ``run(trace=True)`` asked for it."""
+        """What each step did, if ``run(trace=True)`` recorded it; else None."""
 
     def __iter__(self) -> Iterator[FloatArray]:
         yield self.ttft
@@ -78,52 +78,55 @@ class SimResult:
 
     @property
     def ttft(self) -> FloatArray:
-        """Time to first token [R], seconds from the request's sending; NaN: never."""
+        """Time to first token [R], in seconds since the request was sent; NaN: no token."""
         return self._row(0)
 
     @property
     def e2e(self) -> FloatArray:
-        """End-to-end latency [R], seconds from the request's sending; NaN: never."""
+        """End-to-end latency [R], in seconds since the request was sent; NaN: not finished."""
         return self._row(1)
 
     @property
     def sent_s(self) -> FloatArray:
-        """When the client sent each request [R], seconds: its arrival, or later in closed loop."""
+        """When the client sent each request [R], in seconds.
+
+        It is the arrival; a client with ``max_concurrency`` may send later.
+        """
         return self._row(2)
 
     @property
     def scheduled_s(self) -> FloatArray:
-        """When the first step with each request began [R], seconds; NaN: none did.
+        """When the first step with each request began [R], in seconds; NaN: no step.
 
-        From ``sent_s`` to then the request waits: its queue time.
+        The request waits from ``sent_s`` until then: its queue time.
         """
         return self._row(3)
 
     @property
     def queue_time_s(self) -> FloatArray:
-        """Seconds from a request's sending to the first step with it [R]; NaN: never."""
+        """Seconds from sending a request to its first step [R]; NaN: no step."""
         return self.scheduled_s - self.sent_s
 
     @property
     def prefill_time_s(self) -> FloatArray:
-        """Seconds from the first step with a request to its first token [R]; NaN: never."""
+        """Seconds from the first step with a request to its first token [R]; NaN: no token."""
         return self.sent_s + self.ttft - self.scheduled_s
 
     @property
     def inter_token_s(self) -> FloatArray:
-        """Mean time between the tokens of each request [R], seconds; NaN: less than two came."""
+        """Mean seconds between the tokens of each request [R]; NaN: fewer than two tokens."""
         gaps = np.where(self.generated_tokens > 1, self.generated_tokens - 1.0, np.nan)
         between: FloatArray = (self.e2e - self.ttft) / gaps
         return between
 
     @property
     def status(self) -> CountArray:
-        """A ``Status`` for each request [R]."""
+        """The ``Status`` of each request [R]."""
         return self._count(0)
 
     @property
     def cached_tokens(self) -> CountArray:
-        """Prompt tokens found in the prefix cache when the request was first admitted [R]."""
+        """Prompt tokens of each request in the prefix cache at its first admission [R]."""
         return self._count(1)
 
     @property
@@ -133,22 +136,22 @@ class SimResult:
 
     @property
     def generated_tokens(self) -> CountArray:
-        """Output tokens that each request was given [R]."""
+        """Number of output tokens that each request received [R]."""
         return self._count(3)
 
     @property
     def first_step(self) -> CountArray:
-        """Number of the step that gave each request its first token [R], from 0; -1: none."""
+        """Index of the step that gave each request its first token [R], from 0; -1: none."""
         return self._count(4)
 
     @property
     def last_step(self) -> CountArray:
-        """Number of the step that gave each request its last token [R]; -1: none."""
+        """Index of the step that gave each request its last token [R], from 0; -1: none."""
         return self._count(5)
 
     @property
     def busy_period(self) -> CountArray:
-        """How often the server had begun to be busy when each request was sent [R]."""
+        """How many times the server had become busy when each request was sent [R]."""
         return self._count(6)
 
     def with_latencies(self, ttft: FloatArray, e2e: FloatArray) -> SimResult:
@@ -160,8 +163,8 @@ class SimResult:
     def order_changes(self, other: SimResult) -> int:
         """Count the requests whose place in the order of events differs between two runs.
 
-        That order is the steps that gave a request its first and last token, and the busy period
-        that it fell into. While it stays as it is, latencies are smooth in the parameters, and
+        The place of a request is its busy period, and the steps of its first and last token. While
+        the order stays the same, latencies are smooth functions of the parameters, and
         ``Simulator.run_jacobian`` gives their derivatives.
         """
         return int((self._detail[_ORDER] != other._detail[_ORDER]).any(axis=0).sum())
@@ -173,17 +176,17 @@ class SimResult:
 
     @property
     def steps(self) -> int:
-        """Engine steps executed."""
+        """Number of engine steps that ran."""
         return self._summary(1)
 
     @property
     def peak_kv_blocks(self) -> int:
-        """The most KV blocks in use after a step's scheduling."""
+        """Most KV blocks in use, counted right after the scheduling of each step."""
         return self._summary(2)
 
     @property
     def engine(self) -> str:
-        """The engine that produced the numbers: "leap" or "reference"."""
+        """The engine that computed the numbers: "leap" or "reference"."""
         return _ENGINE_NAMES[self._summary(3)]
 
     def _summary(self, column: int) -> int:
@@ -207,9 +210,9 @@ class SimResult:
 class Jacobian:
     """Derivatives of one run. Unpacks as ``ttft_jac, e2e_jac = jacobian``.
 
-    ``ttft_jac``, ``e2e_jac`` [R, names]: seconds per unit of each parameter, in the order of
-    ``names``, those of the simulator's model (coefficients in seconds, overheads in microseconds);
-    NaN where the latency is. ``result`` is the run itself.
+    ``ttft_jac``, ``e2e_jac`` [R, names]: seconds per unit of each parameter; NaN where the latency
+    is NaN. ``names``: the parameters of the simulator's model, in order (coefficients in seconds,
+    overheads in microseconds). ``result``: the run itself.
     """
 
     __slots__ = ("e2e_jac", "names", "result", "ttft_jac")
@@ -234,7 +237,7 @@ class Jacobian:
 class BatchResult:
     """N runs of one workload. Unpacks as ``ttft, e2e = result``, both [N, R].
 
-    What a batch leaves out to be fast (statuses, KV use), ``Simulator.run`` tells of one candidate.
+    A batch omits statuses and KV use, to be fast. ``Simulator.run`` reports them for one candidate.
     """
 
     __slots__ = ("_latency", "_summary")
@@ -251,31 +254,31 @@ class BatchResult:
 
     @property
     def ttft(self) -> FloatArray:
-        """Times to first token [N, R], seconds; NaN: never."""
+        """Times to first token [N, R], in seconds; NaN: no token."""
         ttft: FloatArray = self._latency[0]
         return ttft
 
     @property
     def e2e(self) -> FloatArray:
-        """End-to-end latencies [N, R], seconds; NaN: never."""
+        """End-to-end latencies [N, R], in seconds; NaN: not finished."""
         e2e: FloatArray = self._latency[1]
         return e2e
 
     @property
     def outcome(self) -> npt.NDArray[np.int64]:
-        """An ``Outcome`` for each run [N]."""
+        """The ``Outcome`` of each run [N]."""
         outcome: npt.NDArray[np.int64] = self._summary[:, 0]
         return outcome
 
     @property
     def steps(self) -> npt.NDArray[np.int64]:
-        """Engine steps of each run [N]."""
+        """Number of engine steps of each run [N]."""
         steps: npt.NDArray[np.int64] = self._summary[:, 1]
         return steps
 
     @property
     def engine(self) -> tuple[str, ...]:
-        """The engine that produced each run's numbers."""
+        """The engine that computed each run's numbers."""
         return tuple(_ENGINE_NAMES[code] for code in self._summary[:, 3])
 
     def __repr__(self) -> str:
@@ -289,7 +292,7 @@ def _mean(values: FloatArray) -> float:
 
 
 def traced(result: SimResult) -> StepTrace:
-    """Return the trace of a run; raises ``InputError`` if it was made without one."""
+    """Return the trace of a run. Raises ``InputError`` if the run has none."""
     if result.trace is None:
         raise InputError("this run has no trace: simulate with Simulator.run(params, trace=True)")
     return result.trace

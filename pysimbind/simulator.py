@@ -30,12 +30,16 @@ _OVERHEADS_SHAPE = (len(OVERHEADS),)
 class Simulator:
     """A workload and a server configuration, prepared once and run with any parameters.
 
-    ``model``: the step-time model whose parameters are simulated, as ``find_model`` takes it: a
-    preset ("quadratic15", "small", "extended") or a list of terms ("intercept,D,ctx,out").
-    ``engine``: "auto" leaps over equal steps wherever that is proved to be exact, and else walks
-    them by the reference engine; both give the same numbers, and either can be demanded by name.
-    Usable from many threads at once, picklable, a context manager. Raises ``WorkloadError`` for a
-    prompt that can never fit the KV pool, unless the workload was made with ``strict=False``.
+    ``model``: the step-time model, as ``find_model`` takes it. It is a preset ("quadratic15",
+    "small", "extended") or a list of terms ("intercept,D,ctx,out").
+
+    ``engine``: "auto" leaps over equal steps where that is proved exact, and else uses the
+    reference engine, which walks every step. Both give the same numbers. Either can be chosen by
+    name.
+
+    A simulator may be used by many threads at once. It can be pickled, and is a context manager.
+    Raises ``WorkloadError`` for a prompt that can never fit the KV pool, unless the workload has
+    ``strict=False``.
     """
 
     def __init__(
@@ -62,11 +66,10 @@ class Simulator:
         self._closed = False
 
     def run(self, params: ParamsLike, trace: bool = False) -> SimResult:
-        """Simulate one candidate: the values in the order of the model's names, a mapping by name,
-        or ``Parameters``.
+        """Simulate one candidate: values in the order of the names, a mapping, or ``Parameters``.
 
-        ``trace=True`` also records what each step did, in ``SimResult.trace``: a second run by
-        the reference engine. Raises ``ParameterError`` for a wrong shape, an unknown name or a
+        ``trace=True`` records what each step did in ``SimResult.trace``. This takes a second run,
+        with the reference engine. Raises ``ParameterError`` for a wrong shape, an unknown name or a
         value that is not finite. A step time that is negative or overflows is no error: see
         ``SimResult.outcome``.
         """
@@ -85,28 +88,28 @@ class Simulator:
         return result
 
     def run_jacobian(self, params: ParamsLike, kind: str = "renewal") -> Jacobian:
-        """Simulate one candidate with the derivatives of its latencies, a column for each name.
+        """Simulate one candidate with the derivatives of its latencies, one column per name.
 
-        ``kind="exact"``: the derivatives while the order of events stays as it is, by
-        infinitesimal perturbation analysis (Glasserman 1991; Cassandras & Lafortune, ch. 11).
-        Jumps, where a request joins another step, are invisible to them: compare
-        ``SimResult.order_changes``. Under ``blis-2025-07``, whose clock is truncated and so has
-        derivatives of zero, they are those of the untruncated twin in the order of the truncated
-        run.
+        ``kind="exact"``: derivatives while the order of events stays the same, by infinitesimal
+        perturbation analysis (Glasserman 1991; Cassandras & Lafortune, ch. 11). They do not see
+        jumps, where a request joins another step: compare ``SimResult.order_changes``. The clock of
+        ``blis-2025-07`` is truncated, so its true derivatives are zero. There the derivatives are
+        those of the untruncated run, with events in the order of the truncated one.
 
-        ``kind="renewal"``: for busy servers, where those sum over thousands of steps since the
-        server was last idle, though a longer step also lets more requests join the next one. Each
-        request's row counts from the derivative of the engine's clock at the moment at which it was
-        sent (interpolated within the step), or, if it met a queue that no batch could empty, at
-        the moment at which that queue formed. Not the derivative of any one run, but near the
-        change that a change of some percent makes. Raises as ``run``.
+        ``kind="renewal"``: derivatives for busy servers. Exact derivatives sum over thousands of
+        steps since the server was last idle. They ignore that a longer step lets more requests join
+        the next one. So each request's row starts from the derivative of the engine's clock when
+        the request was sent, interpolated within the step. If the request met a queue that no batch
+        could empty, the row starts from the moment when that queue formed. This is not the
+        derivative of any single run. It is close to the effect of a change by a few percent. Raises
+        as ``run``.
         """
         if kind not in JACOBIANS:
             raise InputError(
                 f"unknown kind of Jacobian {kind!r}, expected one of {', '.join(JACOBIANS)}"
                 + nearest(kind, JACOBIANS)
             )
-        # Parameters.of says what is not finite
+        # Parameters.of names the value that is not finite
         coeffs, overheads = self._split(Parameters.of(params, self.model))
         block, detail, jacobian = self._handle.run_jacobian(
             coeffs, overheads, self._engine, JACOBIANS[kind]
@@ -116,25 +119,25 @@ class Simulator:
     def run_batch(
         self, params: npt.ArrayLike, *, workers: int = 0, arrival_s: npt.ArrayLike | None = None
     ) -> BatchResult:
-        """Simulate N candidates, [N, names], on ``workers`` threads (0: one a processor).
+        """Simulate N candidates, [N, names], on ``workers`` threads (0: one per processor).
 
-        ``arrival_s`` [N, R] or [R], seconds: when each candidate's requests are sent, in place of
-        the workload's own arrivals. Raises as ``run``, naming the candidate's row, and
-        ``InputError`` for arrivals of another shape or out of range.
+        ``arrival_s`` [N, R] or [R], in seconds, replaces the workload's own arrivals for each
+        candidate. Raises as ``run``, with the row of the candidate, and ``InputError`` for arrivals
+        of another shape or out of range.
         """
         matrix = _matrix(params, self.model.names, "parameters")
         split = len(self.model.terms)
         return self._run_rows(matrix[:, :split], matrix[:, split:], workers, arrival_s)
 
     def vector(self, params: ParamsLike) -> npt.NDArray[np.float64]:
-        """Return parameters as ``run`` takes them as one array, in the order of the model's names.
+        """Return parameters, as ``run`` takes them, as one array in the order of the model's names.
 
         Raises ``ParameterError`` as ``run`` does.
         """
         return Parameters.of(params, self.model).vector
 
     def close(self) -> None:
-        """Free what the simulator holds; running it afterwards raises ``HandleError``."""
+        """Free the memory of the simulator. A later run raises ``HandleError``."""
         self._closed = True
         self._handle.close()
 
@@ -168,15 +171,15 @@ class Simulator:
         return vector[:split], vector[split:]
 
     def _run(self, coeffs: Any, overheads: Any) -> SimResult:
-        """Simulate one candidate; arrays of the right kind go to the library as they are."""
+        """Simulate one candidate. Arrays of the right kind go to the library without a copy."""
         c = coeffs if _ready(coeffs, self._terms_shape) else as_coeffs(coeffs, self.model)
         o = overheads if _ready(overheads, _OVERHEADS_SHAPE) else as_overheads(overheads)
         try:
             return SimResult(*self._handle.run_one(c, o, self._engine))
         except InputError:
-            as_coeffs(c, self.model)  # says which parameter is not finite,
+            as_coeffs(c, self.model)  # names the parameter that is not finite
             as_overheads(o)
-            raise  # or else it was something else
+            raise  # every parameter is finite: another error
 
     def _run_batch(self, coeffs: Any, overheads: Any, workers: int) -> BatchResult:
         c = _matrix(coeffs, self.model.terms, "coeffs")
@@ -192,10 +195,10 @@ class Simulator:
         workers: int,
         arrival_s: npt.ArrayLike | None = None,
     ) -> BatchResult:
-        """Simulate candidates that have been checked."""
+        """Simulate candidates that are already checked."""
         c, o = np.ascontiguousarray(coeffs), np.ascontiguousarray(overheads)
         if workers < 0:
-            raise InputError(f"workers is {workers}: expected 0 (one a processor) or more")
+            raise InputError(f"workers is {workers}: expected 0 (one per processor) or more")
         rows = c.shape[0]
         sent_s = None if arrival_s is None else self._arrivals(arrival_s, rows)
         latency = np.empty((2, rows, self.workload.num_requests))
@@ -217,13 +220,13 @@ def simulate(
     workload: Workload | None = None,
     config: ServerConfig | None = None,
 ) -> SimResult:
-    """Simulate one candidate.
+    """Simulate one candidate of the model ``quadratic15``.
 
-    ``coeffs`` [15] seconds a feature and ``overheads`` [4] microseconds, in the order of
-    ``COEFFICIENTS`` and ``OVERHEADS``, or mappings by name: the model is ``quadratic15``. Without
-    a workload, the bundled experiment exp1_30rr is simulated. Returns TTFT and E2E [R] in seconds,
-    in request order: ``ttft, e2e = simulate(coeffs, overheads)``. Raises ``ParameterError`` for a
-    wrong shape, an unknown name or a value that is not finite.
+    ``coeffs`` [15] are seconds per feature, ``overheads`` [4] microseconds. They are in the order
+    of ``COEFFICIENTS`` and ``OVERHEADS``, or mappings by name. Without a workload, the bundled
+    experiment exp1_30rr is simulated. Returns TTFT and E2E [R] in seconds, in request order:
+    ``ttft, e2e = simulate(coeffs, overheads)``. Raises ``ParameterError`` for a wrong shape, an
+    unknown name or a value that is not finite.
     """
     return _cached_simulator(workload, config)._run(coeffs, overheads)
 
@@ -237,14 +240,14 @@ def simulate_batch(
 ) -> BatchResult:
     """Simulate N candidates, ``coeffs`` [N, 15] and ``overheads`` [N, 4], in one call.
 
-    ``workers``: threads to use (0: one a processor); the result does not depend on it. Returns
-    TTFT and E2E [N, R]. Raises as ``simulate``, naming the candidate's row.
+    ``workers``: number of threads (0: one per processor). The result does not depend on it. Returns
+    TTFT and E2E [N, R]. Raises as ``simulate``, with the row of the candidate.
     """
     return _cached_simulator(workload, config)._run_batch(coeffs, overheads, workers)
 
 
-# The simulators of the last few (workload, config) pairs, by identity: someone's optimiser calls
-# simulate with the same two objects again and again. The values keep the keys' objects alive.
+# The simulators of the last few (workload, config) pairs, by identity. An optimiser calls simulate
+# many times with the same two objects. The values keep the objects of the keys alive.
 _CACHE_SIZE = 8
 _cache: OrderedDict[tuple[int, int], tuple[Any, Any, Simulator]] = OrderedDict()
 
@@ -264,7 +267,7 @@ def _cached_simulator(workload: Workload | None, config: ServerConfig | None) ->
 def _or_default(
     workload: Workload | None, config: ServerConfig | None
 ) -> tuple[Workload, ServerConfig]:
-    """Fill in the bundled experiment's workload, and with it, its config."""
+    """Replace a missing workload, and then a missing config, by the bundled experiment's."""
     if workload is None:
         experiment = load_experiment(DEFAULT_EXPERIMENT, config)
         return experiment.workload, experiment.config
@@ -280,7 +283,7 @@ def _reopen(workload: Workload, config: ServerConfig, model: StepModel, engine: 
 def _check_prompts_fit(workload: Workload, config: ServerConfig) -> None:
     if config.num_gpu_blocks is None:
         return
-    # vLLM's null block is one of them and never usable; the original simulator has none.
+    # One block is vLLM's null block, which holds no tokens. The original simulator has none.
     usable = config.num_gpu_blocks - (config.semantics != "blis-2025-07")
     blocks = -(-workload.input_tokens // config.block_size)
     worst = int(np.argmax(blocks))
@@ -288,12 +291,12 @@ def _check_prompts_fit(workload: Workload, config: ServerConfig) -> None:
         raise WorkloadError(
             f"request {worst}: its prompt of {workload.input_tokens[worst]} tokens needs "
             f"{blocks[worst]} KV blocks, the pool has {usable}: raise num_gpu_blocks, or make the "
-            "Workload with strict=False to see it wait for ever"
+            "Workload with strict=False to see the request wait for ever"
         )
 
 
 def _ready(values: Any, shape: tuple[int, ...]) -> TypeGuard[npt.NDArray[np.float64]]:
-    """Tell whether an array can go to the library as it is; finiteness is checked there."""
+    """Tell whether an array can go to the library as it is. The library checks finiteness."""
     return (
         type(values) is np.ndarray
         and values.dtype is _FLOAT64
@@ -303,7 +306,7 @@ def _ready(values: Any, shape: tuple[int, ...]) -> TypeGuard[npt.NDArray[np.floa
 
 
 def _matrix(values: npt.ArrayLike, names: tuple[str, ...], what: str) -> npt.NDArray[np.float64]:
-    """Check candidates [N, len(names)]; an error names the first bad row and parameter."""
+    """Check candidates [N, len(names)]. An error names the first bad row and parameter."""
     try:
         matrix = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):

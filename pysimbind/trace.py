@@ -1,4 +1,4 @@
-"""What happened inside of a run: one row a step, and how each request spent its time."""
+"""What happened inside a run: one row per step, and how each request spent its time."""
 
 from __future__ import annotations
 
@@ -31,47 +31,55 @@ ENTRIES = ("step", "request", "tokens", "cached_tokens")
 
 @dataclass(frozen=True, eq=False)
 class StepTrace:
-    """The steps of one run, as arrays [S] in order, and where each request's time went [R].
+    """The S steps of one run in order, and where the time of each of R requests went.
 
-    Steps: ``start_s``, ``composed_s`` (when the batch was scheduled: before ``start_s`` under
-    asynchronous scheduling) and ``duration_s``, in seconds; the batch: ``decode_tokens`` D,
-    ``prefill_tokens`` P, ``max_prefill_tokens`` M, ``num_prefills`` N, ``context_tokens`` that the
-    decoding requests had computed before (the term ctx), ``attention_pairs`` of query and key in
-    the prefills (the term attn); right after scheduling:
-    requests ``running`` and ``waiting``, ``kv_blocks`` in use; in this step: ``cached_tokens``
-    found in the prefix cache, ``preemptions``. A batch that only preempted has a row too, of
-    duration 0. ``entries`` [E, 4] is who was in them (columns ``ENTRIES``), in the scheduler's
-    order; a step's preempted requests follow, with 0 tokens. See ``scheduled`` and ``preempted``.
-
-    Requests, in seconds, NaN where it did not come to that: ``queue_time_s`` from sending to the
-    start of the first step with the request, ``prefill_time_s`` from there to the first token,
-    ``inter_token_s`` the mean time between tokens.
+    A batch that only preempted has a row too, of duration 0. Times of requests are NaN if the
+    request did not reach that state. See also ``scheduled`` and ``preempted``.
     """
 
     start_s: FloatArray
+    """When each step began [S], in seconds."""
     composed_s: FloatArray
+    """When the batch was scheduled [S], in seconds; before ``start_s`` if asynchronous."""
     duration_s: FloatArray
+    """How long each step took [S], in seconds."""
     decode_tokens: IntArray
+    """D, tokens decoded [S]."""
     prefill_tokens: IntArray
+    """P, prefill tokens [S]."""
     max_prefill_tokens: IntArray
+    """M, tokens of the largest prefill chunk [S]."""
     num_prefills: IntArray
+    """N, requests that prefill [S]."""
     context_tokens: IntArray
+    """Tokens of the decoding requests that were computed before [S]; the term ctx."""
     attention_pairs: IntArray
+    """Pairs of query and key in the prefills [S]; the term attn."""
     running: IntArray
+    """Requests that run, right after scheduling [S]."""
     waiting: IntArray
+    """Requests that wait, right after scheduling [S]."""
     kv_blocks: IntArray
+    """KV blocks in use, right after scheduling [S]."""
     cached_tokens: IntArray
+    """Prompt tokens found in the prefix cache in this step [S]."""
     preemptions: IntArray
+    """Requests preempted in this step [S]."""
     entries: IntArray
+    """Requests in each step [E, 4], columns ``ENTRIES``, in the scheduler's order. The preempted
+    requests of a step come last, with 0 tokens."""
     queue_time_s: FloatArray
+    """Seconds from sending a request to the start of its first step [R]."""
     prefill_time_s: FloatArray
+    """Seconds from the start of a request's first step to its first token [R]."""
     inter_token_s: FloatArray
+    """Mean seconds between the tokens of a request [R]."""
 
     @classmethod
     def make(
         cls, times: FloatArray, counts: IntArray, entries: IntArray, **requests: FloatArray
     ) -> StepTrace:
-        """Make a trace of ``times`` [S, TIMES], ``counts`` [S, COUNTS] and ``entries``.
+        """Make a trace from ``times`` [S, TIMES], ``counts`` [S, COUNTS] and ``entries``.
 
         ``requests``: the fields [R] of the requests, by name.
         """
@@ -81,7 +89,7 @@ class StepTrace:
         return cls(entries=entries, **fields)
 
     def scheduled(self, step: int) -> list[tuple[int, int]]:
-        """Return (request, tokens) for each request of a step, in the scheduler's order."""
+        """Return (request, tokens) for each request in a step, in the scheduler's order."""
         return [(int(r), int(n)) for _, r, n, _ in self._rows(step) if n > 0]
 
     def preempted(self, step: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""What was asked of the server: when each request came, how long it is, and what it says."""
+"""The requests sent to a server: arrivals, lengths and, where known, token ids."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from .errors import WorkloadError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Ragged = tuple[npt.NDArray[np.int32], IntArray]
-"""Token ids of all requests end to end, and the R + 1 offsets at which each begins."""
+"""Token ids of all requests in one array, and the R + 1 offsets where requests begin."""
 
 
 class Workload:
-    """The requests of one run, in the order in which they were sent; immutable.
+    """The requests of one run, in the order of sending; immutable.
 
-    ``arrival_s`` [R] seconds since the start: finite, >= 0 and non-decreasing. ``input_tokens``
-    and ``output_tokens`` [R] counts from an integer dtype, >= 0. ``prompt_token_ids`` and
-    ``output_token_ids``: for each request a list of token ids as long as its count; needed only
-    where prompts repeat each other's beginnings, so that prefix caching has something to find
-    (``output_token_ids`` only with ``prompt_token_ids``).
+    ``arrival_s`` [R]: seconds since the start; finite, >= 0 and non-decreasing. ``input_tokens``,
+    ``output_tokens`` [R]: counts >= 0 of an integer dtype.
 
-    ``max_concurrency``: the client keeps at most so many requests in flight, as ``vllm bench serve
-    --max-concurrency`` does with a semaphore: a request is sent at its arrival, or when an earlier
-    one completes if that is later; latencies count from the sending. None: open loop.
+    ``prompt_token_ids``, ``output_token_ids``: one list of token ids per request, as long as its
+    count. Prefix caching needs them to find equal beginnings of prompts; else leave them out.
+    ``output_token_ids`` need ``prompt_token_ids``.
 
-    ``strict=False`` replays recorded workloads as they are: arrivals may be unsorted, and the
-    simulator admits prompts that can never fit the KV pool.
+    ``max_concurrency``: most requests that the client keeps in flight, as the semaphore of ``vllm
+    bench serve --max-concurrency``. A request is sent at its arrival, or later, when an earlier
+    request completes. Latencies count from the sending. None: open loop, no limit.
 
-    Raises ``WorkloadError``, naming the request, for anything else.
+    ``strict=False`` replays recorded workloads unchanged. Arrivals may be unsorted, and the
+    simulator accepts prompts that can never fit the KV pool.
+
+    Raises ``WorkloadError``, with the request, for anything else.
     """
 
     __slots__ = (
@@ -79,7 +80,7 @@ class Workload:
 
     @property
     def output_tokens(self) -> IntArray:
-        """Numbers of generated tokens [R], read-only."""
+        """Output lengths [R] in tokens, read-only."""
         return self._output
 
     @property
@@ -94,12 +95,12 @@ class Workload:
 
     @property
     def max_concurrency(self) -> int | None:
-        """How many requests the client keeps in flight at most; None: no limit."""
+        """Most requests that the client keeps in flight; None: no limit."""
         return self._max_concurrency
 
     @property
     def strict(self) -> bool:
-        """Whether arrivals had to be sorted and prompts have to fit the KV pool."""
+        """Whether arrivals must be sorted and prompts must fit the KV pool."""
         return self._strict
 
     @property
@@ -108,11 +109,11 @@ class Workload:
         return len(self)
 
     def with_max_concurrency(self, max_concurrency: int | None) -> Workload:
-        """Return the same requests, sent by a client that keeps at most so many in flight."""
+        """Return the same requests, with another limit of requests in flight."""
         return _restore(*self._parts(), _concurrency(max_concurrency), self._strict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the requests as JSON values, token ids as lists; keys left out are defaults."""
+        """Return the requests as JSON values, token ids as lists. Missing keys are defaults."""
         obj: dict[str, Any] = {
             "arrival_s": self.arrival_s.tolist(),
             "input_tokens": self.input_tokens.tolist(),
@@ -173,7 +174,7 @@ def token_lists(ragged: Ragged) -> list[list[int]]:
 
 
 def _restore(*parts: Any) -> Workload:
-    """Rebuild a pickled workload: unpickled arrays are writable again."""
+    """Rebuild a pickled workload. Its arrays must be set read-only again."""
     *arrays, concurrency, strict = parts
     arrival, inputs, outputs, prompt, prompt_at, output, output_at = map(_read_only, arrays)
     workload = Workload.__new__(Workload)

@@ -1,8 +1,8 @@
-"""A gate on bad data before a fit: checks of an experiment's measurements.
+"""Checks of an experiment's measurements, to stop bad data before a fit.
 
-A check is a line in ``CHECKS``: a function of a view of the experiment, which returns a ``Finding``
-or None. Its docstring gives the threshold and why. Checks run in order, and each sees the
-latencies less those that the checks before it masked.
+A check is a function in ``CHECKS``. It takes a view of the experiment and returns a ``Finding`` or
+None. Its docstring gives the threshold and the reason. Checks run in order. Each one sees the
+latencies that the checks before it did not mask.
 """
 
 from __future__ import annotations
@@ -56,14 +56,13 @@ CHECKS: Mapping[str, Callable[[View], Finding | None]] = MappingProxyType(
 
 
 def check_experiment(experiment: Experiment, *, parameters: int = IDENTIFIABLE) -> CheckReport:
-    """Look for what makes an experiment's measurements doubtful, and mask what can't be trusted.
+    """Find doubtful measurements in an experiment, and mask those that cannot be trusted.
 
-    ``parameters``: how many a fit is to tell apart, by default as many as any data can. The
-    experiment of the report has the same workload, so that the load is what it was; latencies
-    that a finding masks are NaN. Deterministic.
-
-    Raises ``ExperimentError`` where ``intended_arrival_s``, ``cached_tokens`` or
-    ``server_input_tokens`` in the provenance are not one number for each request.
+    ``parameters``: how many parameters a fit must tell apart; by default the most that any data
+    can. The experiment of the report keeps its workload, so the load stays the same. Masked
+    latencies are NaN. The result is deterministic. Raises ``ExperimentError`` if
+    ``intended_arrival_s``, ``cached_tokens`` or ``server_input_tokens`` in the provenance are not
+    one number per request.
     """
     view = View(experiment, experiment.ttft, experiment.e2e, parameters)
     findings = []

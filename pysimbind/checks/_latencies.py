@@ -11,7 +11,7 @@ from ._view import BoolArray, FloatArray, View
 
 _BOTH = ("ttft", "e2e")
 
-# Above this share of doubtful requests, the load on the server is not known well enough.
+# Above this share of doubtful requests, the load on the server is too uncertain.
 _ERROR_SHARE = 0.10
 
 _MAX_TTFT_S = 1000.0
@@ -19,30 +19,30 @@ _MAX_TPOT_S = 5.0
 _MIN_E2E_S = 1e-4
 _MIN_TPOT_S = 5e-5
 
-# Client and server stamp first and last tokens to a millisecond at worst.
+# The coarsest time stamps of first and last tokens have steps of a millisecond.
 _CLOCK_S = 1e-3
 
 _MIN_PER_PARAMETER = 3
 
 
 def median(values: FloatArray) -> float:
-    """Return the median of what is not NaN; NaN if nothing is left."""
+    """Return the median of the values that are not NaN; NaN if there are none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return float(np.nanmedian(values)) if values.size else float("nan")
 
 
 def graded(requests: BoolArray) -> str:
-    """Return ``"error"`` if more than 10 % of the requests are concerned, else ``"warning"``."""
+    """Return ``"error"`` if the check found more than 10 % of the requests, else ``"warning"``."""
     return "error" if requests.mean() > _ERROR_SHARE else "warning"
 
 
 def units(view: View) -> Finding | None:
-    """Latencies so long or short that another unit was meant.
+    """Latencies so long or short that their unit must be wrong.
 
-    A median TTFT above 1000 s or a median TPOT above 5 s is milliseconds read as seconds; a median
-    E2E below 0.1 ms or a median TPOT below 0.05 ms (tokens faster than any server makes them) is
-    seconds divided by 1000 once too often. Error: nothing fitted to it means anything.
+    A median TTFT above 1000 s or a median TPOT above 5 s means milliseconds read as seconds. A
+    median E2E below 0.1 ms or a median TPOT below 0.05 ms means seconds divided by 1000 once too
+    often: no server makes tokens so fast. Error: a fit to such data means nothing.
     """
     ttft, e2e = median(view.ttft), median(view.e2e[view.e2e > 0])
     tpot = median(view.tpot[view.tpot > 0])
@@ -66,7 +66,7 @@ def units(view: View) -> Finding | None:
 
 
 def failed(view: View) -> Finding | None:
-    """Requests without any latency, or with a TTFT or E2E of zero, which none can have.
+    """Requests without any latency, or with a TTFT or E2E of zero, which is impossible.
 
     They loaded the server for an unknown time, so they stay in the workload. Warning; error above
     10 % of the requests.
@@ -81,16 +81,16 @@ def failed(view: View) -> Finding | None:
         graded(bad),
         np.flatnonzero(bad),
         f"{np.count_nonzero(bad)} of {view.requests} requests failed{zeros}",
-        "they load the simulated server, with no latency to compare",
+        "they load the simulated server, but their latencies are not compared",
         _BOTH,
     )
 
 
 def incomplete(view: View) -> Finding | None:
-    """Requests with one of TTFT and E2E only.
+    """Requests that have only one of TTFT and E2E.
 
-    A note if one of the two was not measured at all, as of a client that does not stream. Else
-    those requests were cut off: warning, error above 10 % of the requests.
+    A note if the run lacks one of the two throughout, as with a client that does not stream.
+    Otherwise these requests were cut off: warning; error above 10 % of the requests.
     """
     for have, lack, said, lacking in (
         (view.ttft, view.e2e, "TTFT", "E2E"),
@@ -112,10 +112,11 @@ def incomplete(view: View) -> Finding | None:
 
 
 def ttft_exceeds_e2e(view: View) -> Finding | None:
-    """First tokens after the last.
+    """Requests whose first token came after their last token.
 
-    By more than 1 ms, the resolution of some clients: one-token requests may differ by rounding.
-    Neither latency can be trusted. Warning; error above 10 % of the requests.
+    The difference must be more than 1 ms, the resolution of some clients: with one token, rounding
+    may make TTFT exceed E2E. Neither latency can be trusted. Warning; error above 10 % of the
+    requests.
     """
     bad = view.ttft > view.e2e + _CLOCK_S
     if not bad.any():
@@ -135,8 +136,8 @@ def ttft_exceeds_e2e(view: View) -> Finding | None:
 def too_few_requests(view: View) -> Finding | None:
     """Fewer measured requests than a fit needs.
 
-    Error below one for each parameter to tell apart, warning below three: a fit then describes
-    these requests and not the server.
+    Error below one request per parameter, warning below three per parameter. A fit then describes
+    these requests, not the server.
     """
     measured = int(np.count_nonzero(~np.isnan(view.ttft) | ~np.isnan(view.e2e)))
     if measured >= _MIN_PER_PARAMETER * view.parameters:

@@ -1,4 +1,4 @@
-"""Checks over the course of a run: a slow start, and a queue that grows to the end."""
+"""Checks over the course of a run: a slow start, and a queue that grows until the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ._report import Finding, IndexArray
 from ._view import BoolArray, FloatArray, View
 
 _SLOW = 1.5
-_EXTREME = 0.99  # quantile of the requests at like load that a slow start must exceed
+_EXTREME = 0.99  # a slow request exceeds this quantile of later requests at like load
 _MIN_LIKE = 10
 _COLD_SHARE = 0.05
 _MAX_COLD = 20
@@ -24,14 +24,18 @@ _MIN_WAITING = 3.0
 def cold_start(view: View) -> Finding | None:
     """First requests slower than later ones at like load, as on a server that warms up.
 
-    Requests are taken by arrival, while they are slow or sent before the first token of one with
-    a slow TTFT, which they waited for. Slow is a TTFT or a time per token above 1.5 times the
-    median, and above the 99 % quantile, of the later requests at like load (at least 10). For
-    TTFT, load is the prompt tokens to be prefilled at the time and the requests in flight; for
-    the time per token, the requests in flight. Like means as many or up to twice as many, which
-    errs on the side of saying nothing. With token ids and prefix caching, TTFTs are not judged:
-    first requests miss the cache for real, and in the simulation. At most 5 % of the requests,
-    and 20, are masked. A note if they are up to 1 % of the requests, else a warning.
+    A request is slow if its TTFT or its time per token exceeds two limits: 1.5 times the median,
+    and the 99 % quantile, of the later requests at like load (at least 10). Like load is as much
+    load, or up to twice as much; this choice reports too little rather than too much. For TTFT, the
+    load is the requests in flight, and the prompt tokens to prefill at that time. For the time per
+    token, it is the requests in flight.
+
+    Requests are taken in order of arrival, as long as each one is slow, or was sent before the
+    first token of a request with a slow TTFT and waited for it. With token ids and prefix caching,
+    TTFTs are not judged: first requests miss the cache, in the simulation too.
+
+    At most 5 % of the requests, and at most 20, are masked. A note if they are up to 1 % of the
+    requests, else a warning.
     """
     cap = max(1, min(_MAX_COLD, int(_COLD_SHARE * view.requests)))
     cold = _cold(view, cap)
@@ -50,8 +54,8 @@ def cold_start(view: View) -> Finding | None:
 
 
 def _cold(view: View, cap: int) -> IndexArray:
-    """Return the slow requests at the start, by arrival, and those between that they delayed."""
-    # a gap between them: what is still slow after the cap must not set the standard
+    """Return the slow requests at the start, by arrival, and the requests that they delayed."""
+    # leave a gap: requests that are still slow after the cap must not set the standard
     first, later = view.order[:cap], view.order[2 * cap :]
     slow_tpot = _slow(view.tpot, [view.in_flight], first, later)
     slow_ttft = np.zeros_like(slow_tpot)
@@ -70,7 +74,7 @@ def _cold(view: View, cap: int) -> IndexArray:
 def _slow(
     values: FloatArray, loads: list[FloatArray], first: IndexArray, later: IndexArray
 ) -> BoolArray:
-    """Tell for each of ``first`` whether its value is far above those at like loads."""
+    """Tell for each of ``first`` if its value is far above the values at like loads."""
     slow = np.zeros(first.size, dtype=np.bool_)
     later = later[~np.isnan(values[later])]
     for i, request in enumerate(first):
@@ -87,8 +91,8 @@ def _slow(
 def _prefill_load(view: View) -> FloatArray:
     """Return the prompt tokens [R] to be prefilled at the time of each request.
 
-    Its own, and those of requests that wait when it arrives or arrive within the median TTFT
-    after it.
+    They are the tokens of the request itself, of requests that wait when it arrives, and of
+    requests that arrive within the median TTFT after it.
     """
     order, arrival_s = view.order, view.arrival_s
     sent = np.concatenate(([0], np.cumsum(view.experiment.workload.input_tokens[order])))
@@ -104,12 +108,14 @@ def _prefill_load(view: View) -> FloatArray:
 def saturation(view: View) -> Finding | None:
     """A queue that grows until the last arrival.
 
-    The requests by arrival, in thirds: the median TTFT of the last is at least 2 times that of
-    the first and 1.2 times that of the second, and on average at least 3 requests, and 2 times as
-    many as in the first, wait for their first token when one of the last third arrives. Nothing
-    is said of fewer than 20 requests, nor where all are sent before the first answer comes: such a
-    burst has no rate. Warning: the data is worth fitting, but each TTFT is a sum over all before
-    it, and a small error of the step time makes a large one of the TTFT.
+    The requests are split by arrival into thirds. The median TTFT of the last third is at least 2
+    times that of the first third, and 1.2 times that of the second. When a request of the last
+    third arrives, on average at least 3 requests wait for their first token. This number is at
+    least 2 times that of the first third. The check skips runs with fewer than 20 requests. It also
+    skips runs where all requests were sent before the first answer: such a burst has no rate.
+
+    Warning: the data is worth fitting. But each TTFT is a sum over all requests before it, so a
+    small error of the step time makes a large error of the TTFT.
     """
     order = view.order[~np.isnan(view.ttft[view.order])]
     if order.size < _MIN_SATURATED:

@@ -1,4 +1,4 @@
-"""Checks for prefix cache hits that the simulation will not have."""
+"""Checks for prefix cache hits that the simulation will not reproduce."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _DEVIATIONS = 6.0
 
 
 def prefix_hits(view: View) -> Finding | None:
-    """Prompt tokens from the server's cache (``cached_tokens``) that the simulated one lacks.
+    """Prompt tokens in the server's cache (``cached_tokens``) that the simulation cannot find.
 
-    The provenance counts hits, but the config has prefix caching off, or the workload has no
-    token ids that tell which prompts share prefixes. A note up to 2 % of all prompt tokens, else a
+    The provenance counts hits. But the config has prefix caching off, or the workload has no token
+    ids that show which prompts share prefixes. A note up to 2 % of all prompt tokens, else a
     warning.
     """
     cached = view.per_request("cached_tokens")
@@ -46,12 +46,13 @@ def prefix_hits(view: View) -> Finding | None:
 
 
 def prefix_hits_suspected(view: View) -> Finding | None:
-    """TTFTs too short for a whole prompt, in a run with prefix caching off and without counters.
+    """TTFTs too short for a whole prompt, with prefix caching off and no hit counters.
 
-    Of the requests sent while no other waited (at least 30, of lengths that differ by a factor of
-    4), a robust line (Theil and Sen) gives the TTFT by prompt length. Those of more than the
-    median length that took less than half of it, and lie 6 robust standard deviations below, look
-    cached. A note: it is a guess.
+    Only requests sent while no other request waited are used (at least 30, with lengths that differ
+    by a factor of 4). A robust line (Theil and Sen) fits their TTFT over prompt length. A request
+    looks cached if three things hold. Its prompt is longer than the median, its TTFT is less than
+    half of the line's value, and the TTFT lies 6 robust standard deviations below the line. A note:
+    it is a guess.
     """
     config = view.experiment.config
     if config.enable_prefix_caching or "cached_tokens" in view.experiment.provenance:
@@ -65,7 +66,7 @@ def prefix_hits_suspected(view: View) -> Finding | None:
     alone = alone[np.linspace(0, alone.size - 1, min(alone.size, 1000)).astype(np.int64)]
     slope, offset, lowest, _ = theilslopes(view.ttft[alone], prompt[alone])
     if lowest <= 0:
-        return None  # no dependence on the length that could be told from noise
+        return None  # the noise hides any dependence on the length
     expected = offset + slope * prompt
     off = view.ttft - expected
     deviation = 1.4826 * float(np.median(np.abs(off[alone])))
@@ -79,5 +80,5 @@ def prefix_hits_suspected(view: View) -> Finding | None:
         np.flatnonzero(bad),
         f"{np.count_nonzero(bad)} of {view.requests} requests have a TTFT too short for their "
         "prompt, with prefix caching off in the config",
-        "nothing changed: look whether the server had prefix caching on",
+        "nothing changed: check whether the server had prefix caching on",
     )

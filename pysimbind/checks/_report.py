@@ -1,4 +1,4 @@
-"""What the checks found in an experiment, as data and as text."""
+"""The findings of the checks in an experiment, as data and as text."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ..experiment import Experiment
 IndexArray = npt.NDArray[np.int64]
 
 SEVERITIES: tuple[str, ...] = ("note", "warning", "error")
-"""From the least to the worst.
+"""The severities, from the least to the worst.
 
-A note is something to know, which harms no fit as it stands. A warning is something that makes
-results less sure. With an error a fit tells nothing about the server.
+A note is a fact to know; it harms no fit. A warning makes results less certain. With an error, a
+fit says nothing about the server.
 """
 
 _SHOWN_RANGES = 5  # of request indices, in one line of text
@@ -28,24 +28,25 @@ _SHOWN_FINDINGS = 3  # in the message of a refusal
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """One thing wrong with the data.
-
-    ``name``: of the check. ``severity``: one of ``SEVERITIES``. ``requests`` [n]: indices into the
-    workload, ascending; empty where it is about the run as a whole. ``message`` says what was
-    found, ``action`` what was done. ``masked``: which of ``"ttft"`` and ``"e2e"`` were set to NaN
-    for these requests, so that no loss sees them; they stay in the workload.
-    """
+    """One defect of the data."""
 
     name: str
+    """Name of the check."""
     severity: str
+    """One of ``SEVERITIES``."""
     requests: IndexArray
+    """Indices of the requests in the workload [n], ascending; empty if the whole run is meant."""
     message: str
+    """What was found."""
     action: str
+    """What was done."""
     masked: tuple[str, ...] = ()
+    """Which of ``"ttft"`` and ``"e2e"`` were set to NaN for these requests. No loss sees them, but
+    the requests stay in the workload."""
 
     @classmethod
     def from_dict(cls, obj: Mapping[str, Any]) -> Finding:
-        """Read what ``as_dict`` gave."""
+        """Read the values that ``as_dict`` returns."""
         requests = np.array(obj["requests"], np.int64)
         masked = tuple(obj["masked"])
         return cls(obj["name"], obj["severity"], requests, obj["message"], obj["action"], masked)
@@ -68,18 +69,16 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class CheckReport:
-    """What ``check_experiment`` found. ``str(report)`` is a line for each finding.
-
-    ``experiment`` is the one to fit: as it was given, with the latencies masked that the findings
-    name. ``findings`` are in the order of the checks.
-    """
+    """The result of ``check_experiment``. ``str(report)`` has one line per finding."""
 
     experiment: Experiment
+    """The experiment to fit, with the latencies masked that the findings name."""
     findings: tuple[Finding, ...]
+    """The findings, in the order of the checks."""
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was found that is worse than a note."""
+        """Whether no finding is worse than a note."""
         return not self._bad()
 
     @property
@@ -99,8 +98,8 @@ class CheckReport:
         more = len(bad) - len(said)
         rest = [f"and {more} more"] if more else []
         raise DataError(
-            f"{self.experiment.name}: {'; '.join([*said, *rest])}: mend the data, or go on without "
-            "being strict"
+            f"{self.experiment.name}: {'; '.join([*said, *rest])}: correct the data, or do without "
+            "strict checks"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -127,7 +126,7 @@ class CheckReport:
 
 
 def _ranges(requests: Sequence[int] | IndexArray) -> str:
-    """Write ascending indices as ranges, the first few: ``0-3, 7, and 12 more``."""
+    """Write the first few of ascending indices as ranges: ``0-3, 7, and 12 more``."""
     indices = np.asarray(requests)
     runs = np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1)
     shown = [

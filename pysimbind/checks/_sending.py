@@ -1,4 +1,4 @@
-"""Checks of arrivals: are there any, in order, and did the client keep to its plan?"""
+"""Checks of arrivals: do they exist, are they in order, did the client keep its schedule?"""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _NOTE_SHARE = 0.01
 
 
 def same_arrivals(view: View) -> Finding | None:
-    """Arrivals that are all the same number, as where a file had no start times.
+    """Arrivals that are all the same number, as in a file without start times.
 
-    Real sends differ by microseconds even if all are sent at once. Warning; nothing is said of a
-    client in closed loop (``max_concurrency``), whose requests may all be ready from the start.
+    Real sends differ by microseconds even if all are sent at once. Warning. The check skips a
+    client in closed loop (``max_concurrency``): all its requests may be ready from the start.
     """
     workload = view.experiment.workload
     if view.requests < 2 or workload.max_concurrency is not None or np.ptp(view.arrival_s) > 0:
@@ -32,7 +32,7 @@ def same_arrivals(view: View) -> Finding | None:
 
 
 def unsorted_arrivals(view: View) -> Finding | None:
-    """Requests that arrive before the one above them in the workload. A note."""
+    """Requests that arrive before the request above them in the workload. A note."""
     bad = np.flatnonzero(np.diff(view.arrival_s) < 0) + 1
     if not bad.size:
         return None
@@ -46,12 +46,12 @@ def unsorted_arrivals(view: View) -> Finding | None:
 
 
 def send_lag(view: View) -> Finding | None:
-    """Sends behind their schedule (provenance ``intended_arrival_s``; nothing is said without it).
+    """Requests sent late (provenance ``intended_arrival_s``; without it the check is skipped).
 
-    Behind is by more than 10 ms and a tenth of the median TTFT, after the smallest lag, which may
-    be an offset of clocks, was taken off. A client too busy to send in time stamps tokens late
-    too. A note where it is at most 1 % of the requests, or where a limit of the client
-    (``max_concurrency``) held them; else a warning.
+    First the smallest lag is subtracted, since it may be an offset of clocks. A request is late if
+    its lag exceeds both 10 ms and a tenth of the median TTFT. A client too busy to send in time
+    stamps tokens late too. A note if at most 1 % of the requests are late, or if a limit of the
+    client (``max_concurrency``) held them back; else a warning.
     """
     intended = view.per_request("intended_arrival_s")
     if intended is None or np.isnan(intended).all():

@@ -1,7 +1,7 @@
-"""Checks of token counts against latencies: a request's decode time tells how long its output was.
+"""Checks of token counts against latencies: the decode time of a request shows its output length.
 
-All requests that decode at the same time take the same steps, one token each, so their times per
-output token agree. A count that is wrong shows as one that does not.
+Requests that decode at the same time take the same steps, with one token each. So their times per
+output token agree. A wrong count gives a time per token that does not agree.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from ._latencies import graded, median
 from ._report import Finding, IndexArray
 from ._view import BoolArray, FloatArray, View
 
-_LONG = 16  # output tokens from which a time per token is an average over many steps
-_NEIGHBOURS = 10  # to each side, in order of the middle of their decoding
+_LONG = 16  # with fewer output tokens, a time per token averages too few steps
+_NEIGHBOURS = 10  # to each side, ordered by the middle of their decoding time
 
 _BURST_SHARE = 0.05
 _STOPPED_SHARE = 0.6
@@ -27,12 +27,17 @@ _NOTE_DIFFERENCE = 0.02
 def token_count_mismatch(view: View) -> Finding | None:
     """Output counts that a request's own latencies contradict.
 
-    One token, yet an E2E above the TTFT by more than 3 median times per token and 5 %: there were
-    more. Several tokens in less than 5 % of the median time per token: there was one, or the
-    client did not stream. At least 16 tokens, each in less than 0.6 times what the 10 % quickest
-    took, both of the 20 requests that decoded at about the same time and of the 20 that decoded
-    beside about as many others: generation stopped early (EOS). In clean runs nothing is below 0.8
-    of that. Requests that decoded after the run's last prefill are not judged: they are quicker.
+    Three cases. First, a count of one token, but an E2E that exceeds the TTFT by more than 3 median
+    times per token and 5 %: there were more tokens. Second, several tokens in less than 5 % of the
+    median time per token: there was one token, or the client did not stream. Third, at least 16
+    tokens, each in less than 0.6 times a reference time: generation stopped early (EOS).
+
+    The reference is the time of the 10 % quickest among neighbours. There are two groups of 20
+    neighbours: those that decoded at about the same time, and those that decoded beside about as
+    many other requests. The request must be quicker than 0.6 times both. In clean runs no request
+    is below 0.8 times. Requests that decoded after the run's last prefill are quicker, so they are
+    not judged.
+
     Warning; error above 10 % of the requests.
     """
     kinds = [
@@ -64,7 +69,7 @@ def _hidden_tokens(view: View) -> BoolArray:
 
 def _burst(view: View) -> BoolArray:
     positive = view.tpot[view.tpot > 0]
-    # nothing between any tokens: no request of this run was streamed
+    # all tokens came at the same time: no request of this run was streamed
     typical = median(positive) if positive.size else np.inf
     return view.tpot < _BURST_SHARE * typical
 
@@ -81,17 +86,17 @@ def _stopped(view: View) -> BoolArray:
 
 
 def _draining(view: View) -> BoolArray:
-    """Tell which requests decoded mostly after the last first token: no prefill slowed them."""
+    """Tell which requests decoded mostly after the last first token, unslowed by prefills."""
     last_s = np.fmax.reduce(view.first_token_s)
     after: BoolArray = view.first_token_s + view.end_s > 2 * last_s
     return after
 
 
 def _neighbours(view: View) -> tuple[IndexArray, FloatArray, FloatArray]:
-    """Return the requests of long outputs [n], and the times per token of others, twice [n, 20].
+    """Return the requests of long outputs [n], and times per token of neighbours, twice [n, 20].
 
-    First of those that decoded at about the same time, then of those that decoded beside about as
-    many requests.
+    The first array has those that decoded at about the same time. The second has those that decoded
+    beside about as many requests.
     """
     outputs = view.experiment.workload.output_tokens
     long = np.flatnonzero((outputs >= _LONG) & ~np.isnan(view.tpot) & ~_burst(view))
@@ -104,7 +109,7 @@ def _neighbours(view: View) -> tuple[IndexArray, FloatArray, FloatArray]:
 
 
 def _around(values: FloatArray, key: FloatArray) -> FloatArray:
-    """Return the values of those next to each by ``key``, ten to a side or more at the ends."""
+    """Return the values of 20 neighbours by ``key``: ten to a side, or more to one at the ends."""
     order = np.argsort(key, kind="stable")
     place = np.arange(order.size)
     first = np.clip(place - _NEIGHBOURS, 0, order.size - 2 * _NEIGHBOURS - 1)
@@ -116,12 +121,12 @@ def _around(values: FloatArray, key: FloatArray) -> FloatArray:
 
 
 def late_tokens(view: View) -> Finding | None:
-    """Outputs that took too long for their count, as if more tokens had come than were counted.
+    """Outputs that took too long for their count, as if there were uncounted tokens.
 
-    At least 16 tokens, each in more than twice what the 10 % slowest of the 20 requests that
-    decoded at about the same time took (in clean runs, at most 1.6 times). Preemption looks the
-    same, and is worth fitting, so nothing is masked. A note up to 1 % of the requests, else a
-    warning.
+    The request has at least 16 tokens. Each took more than twice the time of the 10 % slowest of
+    the 20 requests that decoded at about the same time. In clean runs the factor is at most 1.6.
+    Preemption looks the same, and is worth fitting, so nothing is masked. A note up to 1 % of the
+    requests, else a warning.
     """
     long, at_once, _ = _neighbours(view)
     late = view.tpot[long] > _LATE * np.quantile(at_once, 0.9, axis=1)
@@ -138,12 +143,13 @@ def late_tokens(view: View) -> Finding | None:
 
 
 def token_counts_implausible(view: View) -> Finding | None:
-    """Output counts that as a whole do not go with the latencies.
+    """Output counts that do not fit the latencies of the run as a whole.
 
-    The times per token of requests of at least 16 tokens, over the median of the 20 that decoded
-    at about the same time: if half of them are off by more than a quarter, the counts are not of
-    these requests (a client's re-tokenisation, or rows out of order). In clean runs half are
-    within 7 %. Error: a fit would explain the counts and not the server.
+    For each request of at least 16 tokens, the time per token is divided by the median of the 20
+    requests that decoded at about the same time. If half of the ratios are off by more than a
+    quarter, the counts belong to other requests: rows out of order, or tokens counted again by the
+    client. In clean runs half are within 7 %. Error: a fit would explain the counts, not the
+    server.
     """
     long, at_once, _ = _neighbours(view)
     off = np.abs(view.tpot[long] / np.median(at_once, axis=1) - 1)
@@ -162,7 +168,7 @@ def token_counts_implausible(view: View) -> Finding | None:
 def server_token_counts(view: View) -> Finding | None:
     """Prompt lengths that differ from the server's (provenance ``server_input_tokens``).
 
-    A note where they differ by at most 2 % of all prompt tokens, as by a chat template; else a
+    A note if they differ by at most 2 % of all prompt tokens, as by a chat template; else a
     warning.
     """
     server = view.per_request("server_input_tokens")
@@ -195,5 +201,5 @@ def token_counts_guessed(view: View) -> Finding | None:
         "note",
         np.flatnonzero(bad),
         experiment.caveat,
-        "nothing changed: they bound how well a fit can be judged",
+        "nothing changed: they limit how well a fit can be judged",
     )

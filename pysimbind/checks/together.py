@@ -1,4 +1,4 @@
-"""Intervals of requests side by side."""
+"""How many time intervals of requests overlap."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def mean_count(begin_s: FloatArray, end_s: FloatArray) -> FloatArray:
-    """Return how many of n intervals are open on average during each [n], itself included.
+    """Return the mean number of the n intervals open during each one [n], itself included.
 
-    Of an interval of no length it is 0.
+    It is 0 for an interval of no length.
     """
     times = np.concatenate([begin_s, end_s])
     order = np.argsort(times, kind="stable")
