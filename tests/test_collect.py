@@ -44,11 +44,13 @@ class Bench:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.out, self.trace, self.config = folder / "out", folder / "trace", folder / "c.json"
         self.monkeypatch = monkeypatch
+        self.flags: dict[str, Any] = {}
         self.vllm: dict[str, Any] = {"port": free_port(), "block_size": 32, "max_num_seqs": 64}
         monkeypatch.setenv("STAND_IN_TRACE", str(self.trace))
 
     def argv(self, *options: str, rates: Any = (4, 8)) -> list[str]:
-        block = {"model": "m", "vllm": self.vllm, "benchmark": {"request_rate": list(rates)}}
+        flags = self.flags | {"request_rate": list(rates)}
+        block = {"model": "m", "vllm": self.vllm, "benchmark": flags}
         self.config.write_text(json.dumps({"b": block}))
         return [str(self.config), "--output", str(self.out), "--vllm", STAND_IN, *options]
 
@@ -260,6 +262,39 @@ def test_failures_leave_only_logs(
         bench.check_all_ended()
     assert bench.run(rates=[4]) == 0  # and the logs go when it succeeds
     assert os.listdir(bench.out) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("serve", "flags", "message"),
+    [
+        (
+            {"not_known_here": 3},
+            {},
+            "the server ended: exit code 2, "
+            "'vllm serve: error: unrecognized arguments: --not-known-here 3'",
+        ),
+        ({"nor_this": False}, {}, "error: unrecognized arguments: --no-nor-this'"),
+        ({"seed": "x"}, {}, "error: argument --seed: invalid int value: "),
+        ({"extra_args": ["--brand-new"]}, {}, "unrecognized arguments: --brand-new'"),
+        (
+            {},
+            {"reqest_rate": 8},
+            "the benchmark failed: exit code 2, "
+            "'vllm bench serve: error: unrecognized arguments: --reqest-rate 8'",
+        ),
+    ],
+)
+def test_vllm_refuses_flags_and_its_words_are_shown(
+    bench: Bench,
+    capsys: pytest.CaptureFixture[str],
+    serve: dict[str, Any],
+    flags: dict[str, Any],
+    message: str,
+) -> None:
+    bench.vllm |= serve
+    bench.flags |= flags
+    assert bench.run(rates=[4]) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_a_failed_run_does_not_keep_the_others(

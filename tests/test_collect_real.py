@@ -1,7 +1,7 @@
 """Collecting from a real vLLM, which the variables below name.
 
 Oracles: vLLM's own counters and log for the settings, the request rates and lengths asked for, and
-its parsers for the list of flags.
+its help for the flags.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from pysimbind.cli import main
-from pysimbind.collect.flags import TABLES
+from pysimbind.collect.flags import NO_NEGATIVE
+from pysimbind.config import ServerConfig
 from pysimbind.formats import load_experiment
+from pysimbind.vllm.flags import SWITCHES
 
 VLLM = os.environ.get("PYSIMBIND_VLLM", "")
 MODEL = os.environ.get("PYSIMBIND_VLLM_MODEL", "")
@@ -62,12 +64,15 @@ def test_two_short_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_flags_are_those_of_vllm() -> None:
-    """What ``--help`` lists at the beginning of a line; --no-x is --x: false."""
+    """What ``--help`` lists at the beginning of a line."""
     for section, words in (("vllm", ["serve"]), ("benchmark", ["bench", "serve"])):
         command = [VLLM, *words, "--help=all"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         heads = [re.split(r"\s{2,}", h)[0] for h in re.findall(r"^  (-.*)$", done.stdout, re.M)]
         flags = {f.replace("-", "_") for h in heads for f in re.findall(r"--([a-z0-9][\w-]+)", h)}
         assert len(flags) > 50
-        known = set(TABLES[section]) | {"help", "config"}
-        assert {f for f in flags if not {f, f.removeprefix("no_")} & known} == set()
+        assert not {f"no_{switch}" for switch in NO_NEGATIVE[section]} & flags
+        for flag in flags - {"config"} if section == "vllm" else ():
+            value = ["0.5" if flag == "watermark" else "8"]
+            switch = flag.removeprefix("no_") in SWITCHES
+            ServerConfig.from_vllm_args([f"--{flag}", *([] if switch else value)])

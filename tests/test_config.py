@@ -10,9 +10,10 @@ import math
 
 import pytest
 
-from pysimbind.collect.flags import TABLES
-from pysimbind.config import DEFAULT_SEMANTICS, FIELDS, SEMANTICS, ServerConfig
+from pysimbind.config import DEFAULT_SEMANTICS, FIELDS, FLAGS, SEMANTICS, ServerConfig
 from pysimbind.errors import ConfigError
+
+from .recorded import flags_of_vllm
 
 DEFAULTS = {
     "max_num_seqs": 256,
@@ -247,15 +248,12 @@ def test_vllm_args(args: str, fields: dict[str, object]) -> None:
     assert ServerConfig.from_vllm_args(words) == ServerConfig.from_vllm_args(args)
 
 
-@pytest.mark.parametrize("flag", sorted(TABLES["vllm"].keys() - {"config"}))
+@pytest.mark.parametrize("flag", flags_of_vllm())
 def test_every_flag_of_vllm_is_taken(flag: str) -> None:
     """Those of 0.32 and of releases since 0.9; none is mistaken for a misspelling of another."""
-    kind = TABLES["vllm"][flag]
-    value = [] if kind in ("ON_OFF", "SWITCH") else ["0.5" if flag == "watermark" else "8"]
-    name = flag.replace("_", "-")
-    ServerConfig.from_vllm_args([f"--{name}", *value])
-    if kind == "ON_OFF":
-        ServerConfig.from_vllm_args([f"--no-{name}"])
+    name = flag.removeprefix("--").removeprefix("no-").replace("-", "_")
+    value = ["0.5" if flag == "--watermark" else "8"] * (name not in FLAGS)
+    ServerConfig.from_vllm_args([flag, *value])
 
 
 @pytest.mark.parametrize(

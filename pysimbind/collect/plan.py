@@ -21,20 +21,38 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from .._io.files import decode_text, parse_json, read_bytes
+from .._io.schema import decode
 from .._io.yaml_text import parse_yaml
-from ..config import FIELDS, ServerConfig
+from ..config import ServerConfig
 from ..errors import ConfigError, InputError, nearest
-from .flags import EXTRA, normalised, suggest, words
+from .flags import Value, normalised, words
 
-_BLOCK = ("name", "description", "model", "runs", "vllm", "benchmark")
 _FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@,-]*")
 _LONGEST_NAME = 120
 _DEFAULT_HOST, _DEFAULT_PORT = "127.0.0.1", 8000
 _NEEDS = "YAML needs PyYAML: pip install 'pysimbind[collect]' (or write it as .json)"
 _EVERYWHERE = ("0.0.0.0", "::", "")
+
+Section = dict[str, Value]
+
+
+class _Block(msgspec.Struct, forbid_unknown_fields=True):
+    """A block of the file, as above."""
+
+    vllm: Section
+    benchmark: Section | Annotated[list[Section], msgspec.Meta(min_length=1)]
+    name: str | int | float | None = None
+    description: Any = None
+    model: str | None = None
+    runs: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1
+
+
+_KEYS = _Block.__struct_fields__
 
 
 @dataclass(frozen=True)
@@ -85,15 +103,17 @@ def read_plan(path: str | os.PathLike[str]) -> tuple[Run, ...]:
     """Return the runs of a collect file, in its order.
 
     Raises ``ConfigError`` naming file and key for anything that is not of the shape above, a flag
-    that vLLM does not have, or a server setting that cannot be simulated.
+    that must not be there, or a server setting that cannot be simulated.
     """
     where = str(path)
     runs: list[Run] = []
-    for key, block, at in _blocks(_read_file(Path(path)), where, Path(path).stem):
-        for run in _runs(key, block, at):
+    for key, obj, at in _blocks(_read_file(Path(path)), where, Path(path).stem):
+        block = decode(obj, _Block, where, ConfigError, at)
+        place = f"{where}: {at}." if at else f"{where}: "
+        for run in _runs(key, block, place):
             twin = next((old for old in runs if old.path == run.path), None)
             if twin is not None:
-                raise ConfigError(f"{at}: another run is named {run.path}: give each a name")
+                raise ConfigError(f"{place}name: another run is named {run.path}")
             runs.append(run)
     return tuple(runs)
 
@@ -106,51 +126,51 @@ def _read_file(path: Path) -> Any:
     return parse_yaml(text, str(path), ConfigError, _NEEDS)
 
 
-def _blocks(top: Any, where: str, stem: str) -> Iterator[tuple[str, Mapping[Any, Any], str]]:
-    """Yield each block with its key and its place in the file."""
-    _mapping(top, where)
-    if "vllm" in top or "benchmark" in top:
-        yield stem, top, f"{where}: "
+def _blocks(top: Any, where: str, stem: str) -> Iterator[tuple[str, object, str]]:
+    """Yield the name of each block, itself, and its place in the file."""
+    inner, at = decode(top, dict[str, Any], where, ConfigError), ""
+    if _is_block(inner):
+        yield stem, inner, at
         return
-    inner, at = top, ""
-    if set(top) == {"test"} and not {"vllm", "benchmark"} & set(_mapping(top["test"], where)):
-        inner, at = top["test"], "test."
+    if set(inner) == {"test"}:
+        test = decode(inner["test"], dict[str, Any], where, ConfigError, "test")
+        inner, at = (inner, "") if _is_block(test) else (test, "test.")
     if not inner:
         raise ConfigError(f"{where}: holds no block with vllm: and benchmark: sections")
     for key, block in inner.items():
-        place = f"{where}: {at}{key}"
         if not isinstance(block, dict):
-            hint = suggest(str(key), _BLOCK)
-            raise ConfigError(f"{place}: neither a block nor a key of one{hint}")
-        yield str(key), block, f"{place}."
+            hint = nearest(key, _KEYS)
+            raise ConfigError(f"{where}: {at}{key}: neither a block nor a key of one{hint}")
+        yield key, block, f"{at}{key}"
 
 
-def _runs(key: str, block: Mapping[Any, Any], at: str) -> Iterator[Run]:
-    for name in block:
-        if name not in _BLOCK:
-            raise ConfigError(f"{at}{name}: unknown key{suggest(str(name), _BLOCK)}")
-    folder = _folder(block.get("name", key), f"{at}name")
-    vllm = dict(normalised(_section(block, "vllm", at), "vllm", f"{at}vllm"))
+def _is_block(obj: Mapping[str, Any]) -> bool:
+    return "vllm" in obj or "benchmark" in obj
+
+
+def _runs(key: str, block: _Block, at: str) -> Iterator[Run]:
+    folder = _folder(key if block.name is None else block.name, f"{at}name")
+    vllm = normalised(block.vllm, "vllm", f"{at}vllm")
     model = _model(block, vllm, at)
-    host = str(vllm.pop("host", _DEFAULT_HOST))
-    port = _whole(vllm.pop("port", _DEFAULT_PORT), 1, f"{at}vllm.port")
-    repeats = _whole(block.get("runs", 1), 1, f"{at}runs")
-    served = vllm.get("served_model_name")
-    entries = list(_entries(block, at))
-    for entry, place, label in entries:
+    host = _string(vllm.pop("host", _DEFAULT_HOST), f"{at}vllm.host")
+    port = _port(vllm.pop("port", _DEFAULT_PORT), f"{at}vllm.port")
+    served = _served_name(vllm.get("served_model_name"), f"{at}vllm.served_model_name")
+    serve = tuple(words(vllm, "vllm"))
+    config = _server_config(serve, f"{at}vllm")
+    for entry, place, label in _entries(block, at):
         for bench, suffix in _by_rate(normalised(entry, "benchmark", place), place):
             parts = [*([label] if label else []), *suffix]
-            for repeat in range(1, repeats + 1):
+            for repeat in range(1, block.runs + 1):
                 yield Run(
                     block=folder,
                     name="-".join([*parts, f"run-{repeat}"]),
                     model=model,
-                    served_name=served[0] if isinstance(served, list) else served,
+                    served_name=served,
                     host=host,
                     port=port,
-                    serve=tuple(words(vllm, "vllm", f"{at}vllm")),
-                    bench=tuple(words(bench, "benchmark", place)),
-                    config=_server_config(vllm, f"{at}vllm"),
+                    serve=serve,
+                    bench=tuple(words(bench, "benchmark")),
+                    config=config,
                     settings=_settings(model, vllm, bench),
                 )
 
@@ -160,32 +180,15 @@ def _settings(model: str, vllm: dict[str, Any], bench: dict[str, Any]) -> dict[s
     return {"model": model} | {f"{s}.{k}": v for s, each in both for k, v in each.items()}
 
 
-def _section(block: Mapping[Any, Any], name: str, at: str) -> Mapping[Any, Any]:
-    if name not in block:
-        raise ConfigError(f"{at}{name}: missing{nearest(name, map(str, block))}")
-    return _mapping(block[name], f"{at}{name}")
-
-
-def _mapping(value: Any, where: str) -> Mapping[Any, Any]:
-    if not isinstance(value, dict):
-        raise ConfigError(f"{where}: must be a mapping of keys to values, got {value!r:.60}")
-    return value
-
-
-def _entries(
-    block: Mapping[Any, Any], at: str
-) -> Iterator[tuple[Mapping[Any, Any], str, str | None]]:
+def _entries(block: _Block, at: str) -> Iterator[tuple[Section, str, str | None]]:
     """Yield each benchmark of a block, its place, and its name where there are several."""
-    given = block.get("benchmark")
-    if not isinstance(given, list):
-        yield _section(block, "benchmark", at), f"{at}benchmark", None
+    if isinstance(block.benchmark, dict):
+        yield block.benchmark, f"{at}benchmark", None
         return
-    if not given:
-        raise ConfigError(f"{at}benchmark: the list is empty")
-    for i, item in enumerate(given):
+    for i, item in enumerate(block.benchmark):
         place = f"{at}benchmark[{i}]"
-        entry = dict(_mapping(item, place))
-        default = f"bench-{i + 1}" if len(given) > 1 else None
+        entry = dict(item)
+        default = f"bench-{i + 1}" if len(block.benchmark) > 1 else None
         label = entry.pop("name", default)
         yield entry, place, None if label is None else _folder(label, f"{place}.name")
 
@@ -207,18 +210,31 @@ def _by_rate(bench: dict[str, Any], place: str) -> Iterator[tuple[dict[str, Any]
         yield bench | {"request_rate": rate}, (f"rate-{float(rate):g}",)
 
 
-def _model(block: Mapping[Any, Any], vllm: dict[str, Any], at: str) -> str:
+def _model(block: _Block, vllm: dict[str, Any], at: str) -> str:
     """Take the model from the block or its server section, out of the latter's flags."""
     own = vllm.pop("model", None)
-    model = block.get("model") if own is None else own
-    if own is not None and block.get("model") not in (None, own):
-        raise ConfigError(f"{at}vllm.model: {own!r} is not the block's model {block['model']!r}")
+    model = block.model if own is None else own
+    if own is not None and block.model not in (None, own):
+        raise ConfigError(f"{at}vllm.model: {own!r} is not the block's model {block.model!r}")
     if not isinstance(model, str) or not model or model.startswith("-"):
         raise ConfigError(f"{at}model: must name the model to serve, got {model!r:.60}")
     return model
 
 
-def _folder(name: Any, where: str) -> str:
+def _served_name(given: object, where: str) -> str | None:
+    """Return the name by which the benchmark calls the model: the first of several."""
+    if given is None:
+        return None
+    return _string(given[0] if isinstance(given, list) and given else given, where)
+
+
+def _string(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{where}: must be a string, got {value!r:.60}")
+    return value
+
+
+def _folder(name: object, where: str) -> str:
     text = str(name)
     if not _FOLDER.fullmatch(text) or len(text) > _LONGEST_NAME:
         raise ConfigError(
@@ -227,17 +243,15 @@ def _folder(name: Any, where: str) -> str:
     return text
 
 
-def _whole(value: Any, least: int, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**16:
-        raise ConfigError(f"{where}: must be a whole number from {least} to 65535, got {value!r}")
+def _port(value: object, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
+        raise ConfigError(f"{where}: must be a whole number from 1 to 65535, got {value!r:.60}")
     return value
 
 
-def _server_config(vllm: Mapping[str, Any], where: str) -> ServerConfig:
+def _server_config(serve: Iterable[str], where: str) -> ServerConfig:
     """Read the settings that are simulated."""
-    fields = {"num_gpu_blocks_override", *FIELDS}
-    modelled = {flag: v for flag, v in vllm.items() if flag in fields and flag != EXTRA}
     try:
-        return ServerConfig.from_vllm_args(words(modelled, "vllm", where))
+        return ServerConfig.from_vllm_args(serve)
     except InputError as exc:
         raise ConfigError(f"{where}: {exc}") from exc
