@@ -30,6 +30,11 @@ def golden(kind: str) -> list[dict[str, Any]]:
     return cases
 
 
+def flags_of_vllm() -> list[str]:
+    """Return the flags of ``vllm serve``, with their leading dashes and negative forms."""
+    return (DATA / "vllm_serve_flags.txt").read_text("utf-8").split()
+
+
 def unpack(folder: Path) -> None:
     """Write the folders that are kept file by file as they were recorded."""
     for name in FOLDERS:

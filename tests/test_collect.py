@@ -44,17 +44,14 @@ class Bench:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.out, self.trace, self.config = folder / "out", folder / "trace", folder / "c.json"
         self.monkeypatch = monkeypatch
+        self.flags: dict[str, Any] = {}
         self.vllm: dict[str, Any] = {"port": free_port(), "block_size": 32, "max_num_seqs": 64}
         self.benchmark: dict[str, Any] = {}
         monkeypatch.setenv("STAND_IN_TRACE", str(self.trace))
 
     def argv(self, *options: str, rates: Any = (4, 8)) -> list[str]:
-        block: dict[str, Any] = {
-            "model": "m",
-            "vllm": self.vllm,
-            "benchmark": {"request_rate": list(rates)},
-        }
-        block["benchmark"] |= self.benchmark
+        flags = self.flags | {"request_rate": list(rates)}
+        block = {"model": "m", "vllm": self.vllm, "benchmark": flags}
         self.config.write_text(json.dumps({"b": block}))
         return [str(self.config), "--output", str(self.out), "--vllm", STAND_IN, *options]
 
@@ -269,17 +266,36 @@ def test_failures_leave_only_logs(
 
 
 @pytest.mark.parametrize(
-    ("section", "who"), [("vllm", "the server ended"), ("benchmark", "the benchmark failed")]
+    ("serve", "flags", "message"),
+    [
+        (
+            {"not_known_here": 3},
+            {},
+            "the server ended: exit code 2, "
+            "'vllm serve: error: unrecognized arguments: --not-known-here 3'",
+        ),
+        ({"nor_this": False}, {}, "error: unrecognized arguments: --no-nor-this'"),
+        ({"seed": "x"}, {}, "error: argument --seed: invalid int value: "),
+        ({"extra_args": ["--brand-new"]}, {}, "unrecognized arguments: --brand-new'"),
+        (
+            {},
+            {"reqest_rate": 8},
+            "the benchmark failed: exit code 2, "
+            "'vllm bench serve: error: unrecognized arguments: --reqest-rate 8'",
+        ),
+    ],
 )
-def test_vllm_refuses_what_it_does_not_have(
-    bench: Bench, capsys: pytest.CaptureFixture[str], section: str, who: str
+def test_vllm_refuses_flags_and_its_words_are_shown(
+    bench: Bench,
+    capsys: pytest.CaptureFixture[str],
+    serve: dict[str, Any],
+    flags: dict[str, Any],
+    message: str,
 ) -> None:
-    """A flag that collect does not know goes to vLLM, whose own error is told."""
-    getattr(bench, section)["brand_new"] = 3
+    bench.vllm |= serve
+    bench.flags |= flags
     assert bench.run(rates=[4]) == 1
-    said = capsys.readouterr().err
-    assert who in said
-    assert "error: unrecognized arguments: --brand-new 3" in said
+    assert message in capsys.readouterr().err
 
 
 def test_a_failed_run_does_not_keep_the_others(

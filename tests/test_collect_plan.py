@@ -16,7 +16,11 @@ import pytest
 
 from pysimbind.collect import read_plan
 from pysimbind.collect.flags import normalised, words
+from pysimbind.config import ServerConfig
 from pysimbind.errors import ConfigError, MissingExtraError
+from pysimbind.vllm.flags import SWITCHES
+
+from .recorded import flags_of_vllm
 
 ORIGINAL = """
 # Generated test configurations
@@ -110,12 +114,14 @@ def test_names_of_a_served_model_and_hosts(tmp_path: Path) -> None:
         ({"chat_template": "-x"}, "--chat-template=-x"),
         ({"extra_args": ["--brand-new", 3], "seed": 1}, "--seed 1 --brand-new 3"),
         ({"max-num-seqs": 4}, "--max-num-seqs 4"),
-        ({"no_async_scheduling": True}, "--no-async-scheduling"),
-        ({"brand_new": 3, "other": True, "third": False}, "--brand-new 3 --other --no-third"),
+        ({"not_known_here": True, "nor_this": False}, "--not-known-here --no-nor-this"),
+        ({"not_known_here": ["a", 2]}, "--not-known-here a 2"),
+        ({"not_known_here": "a; b"}, "--not-known-here 'a; b'"),
+        ({"not_known_here": {"a": [1]}}, """--not-known-here '{"a":[1]}'"""),
     ],
 )
 def test_values_become_words(settings: dict[str, Any], expected: str) -> None:
-    assert words(normalised(settings, "vllm", ""), "vllm", "") == shlex.split(expected)
+    assert words(normalised(settings, "vllm", ""), "vllm") == shlex.split(expected)
 
 
 def test_what_collect_does_not_know_is_left_to_vllm(tmp_path: Path) -> None:
@@ -133,22 +139,35 @@ def test_what_collect_does_not_know_is_left_to_vllm(tmp_path: Path) -> None:
         ({"vlm": {}}, "vlm: unknown key; did you mean 'vllm'?"),
         (
             {"vllm": {"max_num_seq": 8}},
-            "vllm: unknown vLLM flag '--max-num-seq'; did you mean '--max-num-seqs'?",
+            "vllm.max_num_seq: unknown flag; did you mean 'max_num_seqs'?",
         ),
+        ({"vllm": {"max_nums_seqs": 8}}, "'--max-nums-seqs'; did you mean '--max-num-seqs'?"),
+        ({"vllm": {"no_async_schedulin": True}}, "did you mean 'async_scheduling'?"),
+        ({"vllm": {"num_gpu_blocks": 9}}, "did you mean 'num_gpu_blocks_override'?"),
         ({"vllm": {"api_key": "x"}}, "vllm.api_key: would be recorded"),
-        ({"vllm": {"max_num_seqs": True}}, "vllm.max_num_seqs: must be one number or text"),
-        ({"vllm": {"max_num_seqs": [1, 2]}}, "must be one number or text, got [1, 2]"),
+        ({"vllm": {"api_ke": "x"}}, "vllm.api_ke: would be recorded"),
+        ({"vllm": {"api-key.a": "x"}}, "vllm.api-key.a: would be recorded"),
+        ({"vllm": {"api_key=x": True}}, "'api_key=x' cannot be a flag"),
+        ({"vllm": {"brand_new_auth_token": "x"}}, "brand_new_auth_token: would be recorded"),
+        ({"benchmark": {"openai_api_key": "x"}}, "openai_api_key: would be recorded"),
+        ({"benchmark": {"extra_args": ["--api_key=x"]}}, "--api_key: would be recorded"),
+        ({"vllm": {"extra_args": ["--hf-tok", "x"]}}, "--hf-tok: would be recorded"),
+        ({"vllm": {"extra_args": ["--port=9"]}}, "--port=9: give it as port in vllm"),
+        ({"vllm": {"extra_args": ["--por", 9]}}, "--por: unknown flag; did you mean 'port'?"),
+        ({"vllm": {"extra_args": ["--max-num-seqs", 0]}}, "max_num_seqs must be an integer >= 1"),
+        ({"vllm": {"max_num_seqs": True}}, "--max-num-seqs needs a value"),
+        ({"vllm": {"max_num_seqs": [1, 2]}}, "stray '2'"),
+        ({"vllm": {"max_num_seqs": [[1]]}}, "vllm.max_num_seqs[0]: must be"),
+        ({"vllm": {"served_model_name": []}}, "vllm.served_model_name: must be a string"),
+        ({"vllm": {"host": 1}}, "vllm.host: must be a string, got 1"),
         ({"vllm": {"max_num_seqs": 0}}, "vllm: max_num_seqs must be an integer >= 1"),
-        ({"vllm": {"async_scheduling": 1}}, "vllm.async_scheduling: must be true or false, got 1"),
-        ({"vllm": {"port": 0}}, "vllm.port: must be an integer >= 1, got 0"),
-        ({"vllm": {"extra_args": ["--api-key=k"]}}, "--api-key=k: would be recorded"),
-        ({"benchmark": {"extra_args": ["--model", "m"]}}, "--model: is set by collect"),
+        ({"vllm": {"port": 0}}, "vllm.port: must be a whole number from 1"),
         ({"vllm": {"extra_args": "--x"}}, "extra_args: must be a list of words"),
         ({"vllm": {"max_num_seqs": 1, "max-num-seqs": 2}}, "given twice"),
-        ({"vllm": 3}, "vllm: must be an object of keys and values, got 3"),
+        ({"vllm": 3}, "vllm: must be a JSON object, got 3"),
         ({"vllm": {"model": "other"}}, "'other' is not the block's model 'm'"),
         ({"model": None}, "model: must name the model"),
-        ({"benchmark": []}, "benchmark: the list is empty"),
+        ({"benchmark": []}, "benchmark: must not be empty"),
         ({"benchmark": {"base_url": "x"}}, "benchmark.base_url: is set by collect"),
         ({"benchmark": {"request_rate": 0}}, "request_rate: must be > 0 requests/s or inf, got 0"),
         ({"benchmark": {"request_rate": []}}, "request_rate: the list is empty"),
@@ -166,12 +185,43 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, Any], message:
     assert "\n" not in str(caught.value)
 
 
+def test_settings_are_read_from_any_spelling(tmp_path: Path) -> None:
+    vllm = {"no_async_scheduling": True, "max-num-active-seqs": 8}
+    vllm |= {"extra_args": ["--block-size=32", "--no-enable-prefix-caching"]}
+    (run,) = plan(tmp_path, BLOCK | {"vllm": vllm})
+    config = ServerConfig(max_num_seqs=8, block_size=32, enable_prefix_caching=False)
+    assert run.config == config
+
+
+def test_keys_of_yaml_must_be_strings(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("model: m\nvllm: {8: 1}\nbenchmark: {}\n")
+    with pytest.raises(ConfigError, match=r"c.yaml: vllm: keys must be strings, got 8$"):
+        read_plan(path)
+
+
+def test_flags_of_vllm_are_passed_on_or_refused_for_a_reason(tmp_path: Path) -> None:
+    """No flag of vLLM is taken for a secret, or for the beginning of another one."""
+    refused = {"--api-key", "--hf-token", "--grpc", "--uds", "--headless"}
+    refused |= {"--ssl-keyfile", "--ssl-certfile"}
+    refused |= {"--model", "--host", "--port", "--served-model-name"}  # they have keys
+    for flag in [*flags_of_vllm(), "--only-a-newer-vllm-has-it"]:
+        name = flag.removeprefix("--").removeprefix("no-").replace("-", "_")
+        value = {"watermark": "0.5", **dict.fromkeys(SWITCHES, "true")}.get(name, "8")
+        given = BLOCK | {"vllm": {"extra_args": [f"{flag}={value}"]}}
+        if flag in refused:
+            with pytest.raises(ConfigError, match=f"{flag}"):
+                plan(tmp_path, given)
+        else:
+            assert plan(tmp_path, given)[0].serve == (f"{flag}={value}",)
+
+
 @pytest.mark.parametrize(
     ("obj", "message"),
     [
-        ([], "must be a mapping"),
+        ([], "must be a JSON object, got []"),
         ({}, "holds no block"),
-        ({"test": []}, "must be a mapping"),
+        ({"test": []}, "test: must be a JSON object, got []"),
         ({"a": BLOCK, "runs": 3}, "runs: neither a block nor a key of one; did you mean 'runs'?"),
         ({"a": {"vllm": {}, "model": "m"}}, "a.benchmark: missing"),
         ({"a": BLOCK, "b": BLOCK | {"name": "a"}}, "another run is named a/rate-4-run-1"),

@@ -1,6 +1,7 @@
 """Collecting from a real vLLM, which the variables below name.
 
-Oracles: vLLM's own counters and log for the settings, the request rates and lengths asked for.
+Oracles: vLLM's own counters and log for the settings, the request rates and lengths asked for, and
+its help for the flags.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import numpy as np
 import pytest
 
 from pysimbind.cli import main
+from pysimbind.collect.flags import NO_NEGATIVE
+from pysimbind.config import ServerConfig
 from pysimbind.formats import load_experiment
+from pysimbind.vllm.flags import SWITCHES
 
 VLLM = os.environ.get("PYSIMBIND_VLLM", "")
 MODEL = os.environ.get("PYSIMBIND_VLLM_MODEL", "")
@@ -55,3 +59,18 @@ def test_two_short_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert f"KV cache size: {32 * blocks:,} tokens" in (folder / "server.log").read_text()
         counters = experiment.provenance["counters"]
         assert counters["generation_tokens"] >= 30 * 16
+
+
+def test_the_flags_are_those_of_vllm() -> None:
+    """What ``--help`` lists at the beginning of a line."""
+    for section, words in (("vllm", ["serve"]), ("benchmark", ["bench", "serve"])):
+        command = [VLLM, *words, "--help=all"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        heads = [re.split(r"\s{2,}", h)[0] for h in re.findall(r"^  (-.*)$", done.stdout, re.M)]
+        flags = {f.replace("-", "_") for h in heads for f in re.findall(r"--([a-z0-9][\w-]+)", h)}
+        assert len(flags) > 50
+        assert not {f"no_{switch}" for switch in NO_NEGATIVE[section]} & flags
+        for flag in flags - {"config"} if section == "vllm" else ():
+            value = ["0.5" if flag == "watermark" else "8"]
+            switch = flag.removeprefix("no_") in SWITCHES
+            ServerConfig.from_vllm_args([f"--{flag}", *([] if switch else value)])

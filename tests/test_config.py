@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pysimbind.config import DEFAULT_SEMANTICS, FIELDS, SEMANTICS, ServerConfig
+from pysimbind.config import DEFAULT_SEMANTICS, FIELDS, FLAGS, SEMANTICS, ServerConfig
 from pysimbind.errors import ConfigError
+
+from .recorded import flags_of_vllm
 
 DEFAULTS = {
     "max_num_seqs": 256,
@@ -247,17 +249,12 @@ def test_vllm_args(args: str, fields: dict[str, object]) -> None:
     assert ServerConfig.from_vllm_args(words) == ServerConfig.from_vllm_args(args)
 
 
-LISTED = (Path(__file__).parent / "data" / "vllm_serve_flags.txt").read_text().splitlines()[2:]
-
-
-@pytest.mark.parametrize("listed", [line for line in LISTED if line != "config VALUE"])
-def test_every_flag_of_vllm_is_taken(listed: str) -> None:
+@pytest.mark.parametrize("flag", flags_of_vllm())
+def test_every_flag_of_vllm_is_taken(flag: str) -> None:
     """Those of 0.32 and of releases since 0.9; none is mistaken for a misspelling of another."""
-    name, _, value = listed.removeprefix("[no-]").partition(" ")
-    number = "0.5" if name == "watermark" else "8"
-    ServerConfig.from_vllm_args([f"--{name}", *([number] if value else [])])
-    if listed.startswith("[no-]"):
-        ServerConfig.from_vllm_args([f"--no-{name}"])
+    name = flag.removeprefix("--").removeprefix("no-").replace("-", "_")
+    value = ["0.5" if flag == "--watermark" else "8"] * (name not in FLAGS)
+    ServerConfig.from_vllm_args([flag, *value])
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def _measured(run: Run, store: Store, tools: Tools, folder: Path) -> Experiment:
         _bench(run, tools, server, folder)
         after = _save_metrics(server, folder / METRICS_AFTER)
         log = _read_log(folder / SERVER_LOG)
-    known, problem = observe(_flags(run), log, after, version)
+    known, problem = observe(Known("flags", flags.parse(run.serve)), log, after, version)
     experiment = _load(folder / RAW)
     config, notes = ReadOptions().server(run.path, known)
     told = {
@@ -143,11 +143,6 @@ def _bench_environment() -> dict[str, str]:
     """Give the client the key that the server asks for, under the name that it looks for."""
     key = os.environ.get("VLLM_API_KEY")
     return dict(os.environ) | ({"OPENAI_API_KEY": key} if key else {})
-
-
-def _flags(run: Run) -> Known:
-    """Return the settings that the file's flags ask for."""
-    return Known("flags", flags.parse(run.serve))
 
 
 def _load(path: Path) -> Experiment:

@@ -30,13 +30,29 @@ from .._io.schema import decode
 from .._io.yaml_text import parse_yaml
 from ..config import ServerConfig
 from ..errors import ConfigError, InputError, nearest
-from .flags import normalised, words
+from .flags import Value, normalised, words
 
 _FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@,-]*")
 _LONGEST_NAME = 120
 _DEFAULT_HOST, _DEFAULT_PORT = "127.0.0.1", 8000
 _NEEDS = "YAML needs PyYAML: pip install 'pysimbind[collect]' (or write it as .json)"
 _EVERYWHERE = ("0.0.0.0", "::", "")
+
+Section = dict[str, Value]
+
+
+class _Block(msgspec.Struct, forbid_unknown_fields=True):
+    """A block of the file, as above."""
+
+    vllm: Section
+    benchmark: Section | Annotated[list[Section], msgspec.Meta(min_length=1)]
+    name: str | int | float | None = None
+    description: Any = None
+    model: str | None = None
+    runs: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1
+
+
+_KEYS = _Block.__struct_fields__
 
 
 class Block(msgspec.Struct, forbid_unknown_fields=True):
@@ -102,17 +118,17 @@ def read_plan(path: str | os.PathLike[str]) -> tuple[Run, ...]:
     """Return the runs of a collect file, in its order.
 
     Raises ``ConfigError`` naming file and key for anything that is not of the shape above, a flag
-    that collect must set itself, or a server setting that cannot be simulated.
+    that must not be there, or a server setting that cannot be simulated.
     """
     where = str(path)
     runs: list[Run] = []
-    for key, block, place in _blocks(_read_file(Path(path)), where, Path(path).stem):
-        for run in _runs(key, block, where, place):
+    for key, obj, at in _blocks(_read_file(Path(path)), where, Path(path).stem):
+        block = decode(obj, _Block, where, ConfigError, at)
+        place = f"{where}: {at}." if at else f"{where}: "
+        for run in _runs(key, block, place):
             twin = next((old for old in runs if old.path == run.path), None)
             if twin is not None:
-                raise ConfigError(
-                    f"{where}: {place or key}: another run is named {run.path}: give each a name"
-                )
+                raise ConfigError(f"{place}name: another run is named {run.path}")
             runs.append(run)
     return tuple(runs)
 
@@ -125,56 +141,51 @@ def _read_file(path: Path) -> Any:
     return parse_yaml(text, str(path), ConfigError, _NEEDS)
 
 
-def _blocks(top: Any, where: str, stem: str) -> Iterator[tuple[str, Any, str]]:
-    """Yield each block with its key and its place in the file."""
-    top = _mapping(_with_texts_as_keys(top), where)
-    if "vllm" in top or "benchmark" in top:
-        yield stem, top, ""
+def _blocks(top: Any, where: str, stem: str) -> Iterator[tuple[str, object, str]]:
+    """Yield the name of each block, itself, and its place in the file."""
+    inner, at = decode(top, dict[str, Any], where, ConfigError), ""
+    if _is_block(inner):
+        yield stem, inner, at
         return
-    inner, at = top, ""
-    if set(top) == {"test"} and not {"vllm", "benchmark"} & set(_mapping(top["test"], where)):
-        inner, at = top["test"], "test."
+    if set(inner) == {"test"}:
+        test = decode(inner["test"], dict[str, Any], where, ConfigError, "test")
+        inner, at = (inner, "") if _is_block(test) else (test, "test.")
     if not inner:
         raise ConfigError(f"{where}: holds no block with vllm: and benchmark: sections")
     for key, block in inner.items():
         if not isinstance(block, dict):
-            hint = nearest(key, _BLOCK) or f" (known: {', '.join(_BLOCK)})"
+            hint = nearest(key, _KEYS)
             raise ConfigError(f"{where}: {at}{key}: neither a block nor a key of one{hint}")
         yield key, block, f"{at}{key}"
 
 
-def _with_texts_as_keys(value: Any) -> Any:
-    """Return a value whose mappings have texts as keys: YAML's may be numbers."""
-    if isinstance(value, dict):
-        return {str(key): _with_texts_as_keys(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_with_texts_as_keys(each) for each in value]
-    return value
+def _is_block(obj: Mapping[str, Any]) -> bool:
+    return "vllm" in obj or "benchmark" in obj
 
 
-def _runs(key: str, obj: Any, where: str, place: str) -> Iterator[Run]:
-    block = decode(obj, Block, where, ConfigError, place)
-    at = f"{where}: {place}." if place else f"{where}: "
+def _runs(key: str, block: _Block, at: str) -> Iterator[Run]:
     folder = _folder(key if block.name is None else block.name, f"{at}name")
-    vllm = dict(normalised(block.vllm, "vllm", f"{at}vllm"))
+    vllm = normalised(block.vllm, "vllm", f"{at}vllm")
     model = _model(block, vllm, at)
-    host = str(vllm.pop("host", _DEFAULT_HOST))
-    port = decode(vllm.pop("port", _DEFAULT_PORT), _Port, f"{at}vllm.port", ConfigError)
-    served = vllm.get("served_model_name")
-    for entry, entry_at, label in _entries(block, at):
-        for bench, suffix in _by_rate(normalised(entry, "benchmark", entry_at), entry_at):
+    host = _string(vllm.pop("host", _DEFAULT_HOST), f"{at}vllm.host")
+    port = _port(vllm.pop("port", _DEFAULT_PORT), f"{at}vllm.port")
+    served = _served_name(vllm.get("served_model_name"), f"{at}vllm.served_model_name")
+    serve = tuple(words(vllm, "vllm"))
+    config = _server_config(serve, f"{at}vllm")
+    for entry, place, label in _entries(block, at):
+        for bench, suffix in _by_rate(normalised(entry, "benchmark", place), place):
             parts = [*([label] if label else []), *suffix]
             for repeat in range(1, block.runs + 1):
                 yield Run(
                     block=folder,
                     name="-".join([*parts, f"run-{repeat}"]),
                     model=model,
-                    served_name=served[0] if isinstance(served, list) else served,
+                    served_name=served,
                     host=host,
                     port=port,
-                    serve=tuple(words(vllm, "vllm", f"{at}vllm")),
-                    bench=tuple(words(bench, "benchmark", entry_at)),
-                    config=_server_config(vllm, f"{at}vllm"),
+                    serve=serve,
+                    bench=tuple(words(bench, "benchmark")),
+                    config=config,
                     settings=_settings(model, vllm, bench),
                 )
 
@@ -184,24 +195,16 @@ def _settings(model: str, vllm: dict[str, Any], bench: dict[str, Any]) -> dict[s
     return {"model": model} | {f"{s}.{k}": v for s, each in both for k, v in each.items()}
 
 
-def _mapping(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ConfigError(f"{where}: must be a mapping of keys to values, got {value!r:.60}")
-    return value
-
-
-def _entries(block: Block, at: str) -> Iterator[tuple[dict[str, Any], str, str | None]]:
+def _entries(block: _Block, at: str) -> Iterator[tuple[Section, str, str | None]]:
     """Yield each benchmark of a block, its place, and its name where there are several."""
-    given = block.benchmark
-    if isinstance(given, dict):
-        yield given, f"{at}benchmark", None
+    if isinstance(block.benchmark, dict):
+        yield block.benchmark, f"{at}benchmark", None
         return
-    if not given:
-        raise ConfigError(f"{at}benchmark: the list is empty")
-    for i, item in enumerate(given):
+    for i, item in enumerate(block.benchmark):
         place = f"{at}benchmark[{i}]"
         entry = dict(item)
-        label = entry.pop("name", f"bench-{i + 1}" if len(given) > 1 else None)
+        default = f"bench-{i + 1}" if len(block.benchmark) > 1 else None
+        label = entry.pop("name", default)
         yield entry, place, None if label is None else _folder(label, f"{place}.name")
 
 
@@ -222,7 +225,7 @@ def _by_rate(bench: dict[str, Any], place: str) -> Iterator[tuple[dict[str, Any]
         yield bench | {"request_rate": rate}, (f"rate-{float(rate):g}",)
 
 
-def _model(block: Block, vllm: dict[str, Any], at: str) -> str:
+def _model(block: _Block, vllm: dict[str, Any], at: str) -> str:
     """Take the model from the block or its server section, out of the latter's flags."""
     own = vllm.pop("model", None)
     model = block.model if own is None else own
@@ -233,7 +236,20 @@ def _model(block: Block, vllm: dict[str, Any], at: str) -> str:
     return model
 
 
-def _folder(name: Any, where: str) -> str:
+def _served_name(given: object, where: str) -> str | None:
+    """Return the name by which the benchmark calls the model: the first of several."""
+    if given is None:
+        return None
+    return _string(given[0] if isinstance(given, list) and given else given, where)
+
+
+def _string(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{where}: must be a string, got {value!r:.60}")
+    return value
+
+
+def _folder(name: object, where: str) -> str:
     text = str(name)
     if not _FOLDER.fullmatch(text) or len(text) > _LONGEST_NAME:
         raise ConfigError(
@@ -242,9 +258,15 @@ def _folder(name: Any, where: str) -> str:
     return text
 
 
-def _server_config(vllm: Mapping[str, Any], where: str) -> ServerConfig:
-    """Read the settings that are simulated; flags that are not are vLLM's alone."""
+def _port(value: object, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
+        raise ConfigError(f"{where}: must be a whole number from 1 to 65535, got {value!r:.60}")
+    return value
+
+
+def _server_config(serve: Iterable[str], where: str) -> ServerConfig:
+    """Read the settings that are simulated."""
     try:
-        return ServerConfig.from_vllm_args(words(vllm, "vllm", where))
+        return ServerConfig.from_vllm_args(serve)
     except InputError as exc:
         raise ConfigError(f"{where}: {exc}") from exc

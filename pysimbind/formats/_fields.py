@@ -1,7 +1,7 @@
 """Checked access to the fields of other tools' measurement files.
 
 Errors name the file, key and request. These files have keys that are not read, and lists of which
-some may be missing. ``pysimbind._io.schema`` reads the package's own files, of a fixed shape.
+some may be missing. The package's own files have a fixed shape; ``_io.schema`` reads those.
 """
 
 from __future__ import annotations

@@ -46,6 +46,9 @@ LIMITS = {
 }
 _TABLE |= {_limit.replace("_", "-"): (_limit, None) for _limit in LIMITS}
 
+NAMES: tuple[str, ...] = tuple(name.replace("-", "_") for name in _TABLE)
+"""The flags that are read, with underscores and without their leading dashes."""
+
 # Above this likeness an unknown flag is taken for a misspelling, unless vLLM has a flag so named.
 _LIKENESS = 0.75
 _ALIKE = (

@@ -2,7 +2,8 @@
 
 Its latencies are made up: request i has a TTFT of 0.01 + 0.001 i seconds and gaps of 0.005 s. What
 goes wrong is told by the environment variable STAND_IN, a word: see ``WRONGS``. STAND_IN_TRACE
-names a file to which each start and end is appended.
+names a file to which each start and end is appended. Flags that it does not have are refused as
+vLLM does it: by argparse, with exit code 2.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def trace(text: str) -> None:
 
 
 def serve(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(prog="vllm serve")
     parser.add_argument("model")
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=8000)
@@ -126,7 +127,7 @@ def serve(argv: list[str]) -> None:
 
 
 def bench(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(prog="vllm bench serve")
     for flag in ("base-url", "model", "result-dir", "result-filename"):
         parser.add_argument(f"--{flag}", required=True)
     for flag in ("backend", "dataset-name", "dataset-path", "served-model-name"):
