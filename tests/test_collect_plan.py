@@ -124,15 +124,6 @@ def test_values_become_words(settings: dict[str, Any], expected: str) -> None:
     assert words(normalised(settings, "vllm", ""), "vllm") == shlex.split(expected)
 
 
-def test_what_collect_does_not_know_is_left_to_vllm(tmp_path: Path) -> None:
-    vllm, bench = {"brand_new": [1, 2]}, {"ignore_eos": False, "reqest_rate": 8, "no_stream": True}
-    (run,) = plan(tmp_path, BLOCK | {"vllm": vllm, "benchmark": bench})
-    assert run.serve == ("--brand-new", "1", "2")
-    assert run.bench == ("--reqest-rate", "8", "--no-stream")
-    (run,) = plan(tmp_path, BLOCK | {"vllm": {"extra_args": ["--max-num-seqs", 9]}})
-    assert run.config.max_num_seqs == 9
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

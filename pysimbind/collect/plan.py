@@ -55,21 +55,6 @@ class _Block(msgspec.Struct, forbid_unknown_fields=True):
 _KEYS = _Block.__struct_fields__
 
 
-class Block(msgspec.Struct, forbid_unknown_fields=True):
-    """A block of the file, as it stands there."""
-
-    vllm: dict[str, Any]
-    benchmark: dict[str, Any] | list[dict[str, Any]]
-    name: str | int | float | None = None
-    description: Any = None
-    model: str | None = None
-    runs: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1
-
-
-_BLOCK = Block.__struct_fields__
-_Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-
-
 @dataclass(frozen=True)
 class Run:
     """One measurement: a server, a benchmark, and the folder ``block/name`` for what comes of it.
