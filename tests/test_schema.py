@@ -74,10 +74,28 @@ def test_what_is_wrong_is_told_with_its_place(
     assert repr(obj) == before
 
 
+@pytest.mark.parametrize(
+    ("obj", "words"),
+    [
+        ({"parts": [], "x` - at `$.name": 1}, ["unknown field", "x` - at `$.name"]),
+        ({"parts": [], "x` - at `key` in `$": 1}, ["unknown field"]),
+        ({"parts": [], "a\nb": 1}, [r"'a\nb': unknown key"]),
+        ({"parts": [], "by_name": {"a.b]": "x"}}, ["by_name.a.b]: ", "got 'x'"]),
+    ],
+)
+def test_odd_keys(obj: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(ExperimentError) as caught:
+        decode(obj, Whole, "f", ExperimentError)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_the_whole_file_may_be_wrong() -> None:
-    with pytest.raises(ExperimentError, match=r"^f: must be an object of .*, got 3$"):
+    with pytest.raises(ExperimentError, match=r"^f: the file: must be a JSON object, got 3$"):
         decode(3, Whole, "f", ExperimentError)
-    with pytest.raises(ExperimentError, match=r"^f: keys must be strings, got True$"):
+    with pytest.raises(ExperimentError, match=r"^f: the file: keys must be strings, got True$"):
         decode({True: 1}, Whole, "f", ExperimentError)
+    with pytest.raises(ExperimentError, match=r"^f: here: a key holds half of a character"):
+        decode({"\ud800": "", "weight": 1}, Part, "f", ExperimentError, "here")
     with pytest.raises(ExperimentError, match=r"^f: here\[1\]\.weight: missing$"):
         decode({}, Part, "f", ExperimentError, "here[1]")

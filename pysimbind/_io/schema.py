@@ -25,7 +25,7 @@ _WORDS = {
     "int": "an integer",
     "str": "a string",
     "bool": "true or false",
-    "object": "an object of keys and values",
+    "object": "a JSON object",
     "array": "a list",
     "null": "null",
 }
@@ -45,37 +45,47 @@ def decode(obj: object, kind: type[T], where: str, error: type[InputError], at: 
         return msgspec.convert(obj, kind)
     except msgspec.ValidationError as exc:
         text = str(exc)
+    except UnicodeEncodeError as exc:
+        what = f"{at}: " if at else ""
+        raise error(f"{where}: {what}a key holds half of a character: {exc.reason}") from exc
+    try:
+        told = _told(obj, kind, text, at)
+    except (AssertionError, LookupError, StopIteration, TypeError, UnicodeError):  # odd keys
+        told = f"{at or 'the file'}: {text!r}"
+    raise error(f"{where}: {told}")
+
+
+def _told(obj: object, kind: type[Any], text: str, at: str) -> str:
+    """Say what msgspec's message says: the place, what must be there, and what is."""
     message, _, place = text.partition(" - at `")
     path = list(_path(obj, kind, place.removeprefix(_OF_KEY).rstrip("`"), text))
     if place.startswith(_OF_KEY):  # YAML has such keys
         key = next(key for key in _value(obj, path) if not isinstance(key, str))
-        raise error(f"{_place(where, at, path)}: keys must be strings, got {_short(key)}")
+        return f"{_place(at, path)}: keys must be strings, got {_short(key)}"
     found = _FIELD.search(message)
     if found is not None and found[1] == "unknown":
         structs = [each for each in _types(kind, path) if hasattr(each, "fields")]
         names = [field.encode_name for each in structs for field in each.fields]
-        raise error(
-            f"{_place(where, at, [*path, found[2]])}: unknown key{nearest(found[2], names)}"
-        )
+        return f"{_place(at, [*path, found[2]])}: unknown key{nearest(found[2], names)}"
     if found is not None:
-        raise error(f"{_place(where, at, [*path, found[2]])}: missing")
+        return f"{_place(at, [*path, found[2]])}: missing"
     value = _value(obj, path)
     if value == [] and "of length >= 1" in message:
-        raise error(f"{_place(where, at, path)}: must not be empty")
+        return f"{_place(at, path)}: must not be empty"
     choices = [each.values for each in _types(kind, path) if hasattr(each, "values")]
     wanted = f"one of {', '.join(choices[0])}" if choices else _wanted(message, value)
-    raise error(f"{_place(where, at, path)}: must be {wanted}, got {_short(value)}")
+    return f"{_place(at, path)}: must be {wanted}, got {_short(value)}"
 
 
-def _place(where: str, at: str, path: list[str | int]) -> str:
+def _place(at: str, path: list[str | int]) -> str:
     text = at
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            key = step if step.isprintable() else repr(step)  # messages are of one line
-            text += f".{key}" if text else key
-    return f"{where}: {text}" if text else where
+            word = step if step.isprintable() else repr(step)
+            text += f".{word}" if text else word
+    return text or "the file"
 
 
 def _wanted(message: str, value: object) -> str:

@@ -89,10 +89,14 @@ def normalised(section: Mapping[str, Value], name: str, where: str) -> dict[str,
     for key, value in section.items():
         flag, place = key.replace("-", "_"), f"{where}.{key}"
         if not _FLAG.fullmatch(flag):
-            raise ConfigError(f"{place}: {key!r:.60} cannot be a flag")
+            raise ConfigError(f"{where}: {key!r:.60} cannot be a flag")
         _refuse(flag, name, place)
         if flag in settings:
             raise ConfigError(f"{place}: given twice, with dashes and with underscores")
+        if isinstance(value, list) and flag != EXTRA:
+            for i, word in enumerate(map(_text, value)):
+                if _looks_like_a_flag(word):
+                    raise ConfigError(f"{place}[{i}]: {word!r:.60} looks like a flag")
         if not (value is None or (flag in _UNSET_AT_ZERO and value == 0)):
             settings[flag] = _checked_extra(value, name, place) if flag == EXTRA else value
     return settings

@@ -138,10 +138,11 @@ def _blocks(top: Any, where: str, stem: str) -> Iterator[tuple[str, object, str]
     if not inner:
         raise ConfigError(f"{where}: holds no block with vllm: and benchmark: sections")
     for key, block in inner.items():
+        place = at + (key if key.isprintable() else repr(key))
         if not isinstance(block, dict):
             hint = nearest(key, _KEYS)
-            raise ConfigError(f"{where}: {at}{key}: neither a block nor a key of one{hint}")
-        yield key, block, f"{at}{key}"
+            raise ConfigError(f"{where}: {place}: neither a block nor a key of one{hint}")
+        yield key, block, place
 
 
 def _is_block(obj: Mapping[str, Any]) -> bool:
@@ -203,7 +204,7 @@ def _by_rate(bench: dict[str, Any], place: str) -> Iterator[tuple[dict[str, Any]
     for rate in rates if isinstance(rates, list) else [rates]:
         try:
             good = not isinstance(rate, bool) and float(rate) > 0
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             good = False
         if not good:
             raise ConfigError(f"{place}.request_rate: must be > 0 requests/s or inf, got {rate!r}")
