@@ -72,12 +72,12 @@ def run(command: list[str], cwd: Path, **env: str) -> str:
 def run_here(
     start: Callable[[], object], arguments: list[str], folder: Path, codes: Sequence[int] = (0,)
 ) -> str:
-    """Run a module or script as if from a shell, in this process; returns what it prints."""
-    said, code = io.StringIO(), None
+    """Run a module or script as if from a shell, in this process; returns its standard output."""
+    said, errors, code = io.StringIO(), io.StringIO(), None
     with (
         pytest.MonkeyPatch.context() as patch,
         contextlib.redirect_stdout(said),
-        contextlib.redirect_stderr(said),
+        contextlib.redirect_stderr(errors),
     ):
         patch.setattr(sys, "argv", ["", *arguments])
         patch.chdir(folder)
@@ -85,7 +85,7 @@ def run_here(
             start()
         except SystemExit as end:
             code = end.code
-    assert (code or 0) in codes, f"{shlex.join(arguments)}: {code}\n{said.getvalue()}"
+    assert (code or 0) in codes, f"{shlex.join(arguments)}: {code}\n{errors.getvalue()}"
     return said.getvalue()
 
 

@@ -1,7 +1,7 @@
-"""What a fit does unless told otherwise: least squares, then a global search where it stalls.
+"""The default method: least squares, then a global search if least squares stalls.
 
-Gauss-Newton stalls on saturated runs, whose every latency hangs on every step before it; there
-CMA-ES goes on from its best.
+Gauss-Newton stalls on saturated runs, where each latency depends on every earlier step. CMA-ES then
+continues from its best point.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from ._cmaes import refine
 from ._lsq import descend_all
 from ._search import Search
 
-_EVALUATIONS = 4000  # of CMA-ES
-_WIDTH = 0.05  # of its first population, in the cube
+_EVALUATIONS = 4000  # for CMA-ES
+_WIDTH = 0.05  # standard deviation of its first population, in the unit cube
 
 
 def run_auto(search: Search, seed: int) -> None:
-    """Search until least squares has converged, and CMA-ES, where there is a reason for it."""
+    """Search with least squares until it converges, then with CMA-ES if there is a reason."""
     reasons = []
     if descend_all(search):
-        reasons.append("its last linear model promised more than any step kept")
+        reasons.append("its last linear model promised more than any step gained")
     if search.saturated:
         reasons.append(f"the queue grows to the end of {', '.join(search.saturated)}")
     if not reasons:

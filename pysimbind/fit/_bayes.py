@@ -1,7 +1,7 @@
 """Bayesian optimisation with the settings of the original experiment, to replay it.
 
-A Gaussian process with a Matern 5/2 kernel, upper confidence bound, 5 random points first; the
-box is searched as it is. The first five points of seed 1 are those that the original drew.
+A Gaussian process with a Matern 5/2 kernel and upper confidence bound, after 5 random points. The
+box is searched without scaling. With seed 1 the first five points are those of the original.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _RANDOM_POINTS = 5
 
 
 def require_bayes() -> Any:
-    """Import and return bayesian-optimization, an extra; raise ``MissingExtraError`` without it."""
+    """Import and return bayesian-optimization. Raises ``MissingExtraError`` without this extra."""
     try:
         import bayes_opt
     except ImportError as exc:
@@ -29,22 +29,22 @@ def require_bayes() -> Any:
 
 
 def run_bayes(search: Search, seed: int) -> None:
-    """Search until the budget ends. Each point costs a fit of the process: 0.1 s and growing."""
+    """Search until the budget ends. Each point refits the process: 0.1 s, and growing."""
     bayes_opt = require_bayes()
     lower, upper = search.cube.lower, search.cube.upper
-    # Numbers for names, so that it is the original's order in releases that sort names (2.0.0) too.
+    # Numbered names keep the original's order in releases that sort names (2.0.0).
     indices = {f"p{i:02}": int(i) for i in search.free}
     worst = 0.0
 
     def target(**values: float) -> float:
         nonlocal worst
-        x = lower.copy()  # held parameters stay at their value
+        x = lower.copy()  # held parameters keep their values
         for name, value in values.items():
             x[indices[name]] = value
         loss = float(search.batch(x[np.newaxis])[0])
         if np.isfinite(loss):
             worst = max(worst, loss)
-        # The process can't learn from infinity: take the worst loss that was seen.
+        # The process cannot learn from infinity: use the worst loss so far instead.
         return -loss if np.isfinite(loss) else -worst
 
     optimiser = bayes_opt.BayesianOptimization(
@@ -55,5 +55,5 @@ def run_bayes(search: Search, seed: int) -> None:
         allow_duplicate_points=True,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the process's own hyper-parameters at their bounds
+        warnings.simplefilter("ignore")  # warnings of hyper-parameters at their bounds
         optimiser.maximize(init_points=_RANDOM_POINTS, n_iter=search.max_evals)

@@ -1,4 +1,4 @@
-"""CMA-ES: pycma proposes, each population is simulated in one batch, restarts grow (IPOP).
+"""CMA-ES: pycma proposes, one batch simulates each population, and restarts grow (IPOP).
 
 Auger & Hansen, "A restart CMA evolution strategy with increasing population size", CEC 2005.
 """
@@ -12,29 +12,29 @@ import numpy as np
 
 from ._search import FloatArray, Search
 
-# Populations of 4 times pycma's usual size: an evaluation costs less than the overhead of asking
-# for it, and the loss has steps where requests change batches, over which small populations stall.
+# Populations have 4 times pycma's usual size. An evaluation costs less than pycma's overhead per
+# proposal. And the loss jumps where requests change batches, which stalls small populations.
 _POPULATION_FACTOR = 4
-# Generations without an improvement by _IMPROVEMENT (relative) before a restart: on the plateaus of
-# a truncated clock pycma's own tests wait a few times longer, in vain.
+# Generations without a relative improvement by _IMPROVEMENT before a restart. On the plateaus of a
+# truncated clock, pycma's own tests would wait a few times longer, without any gain.
 _PATIENCE = 40
 _IMPROVEMENT = 1e-3
-_SIGMA = 0.3  # of the cube's width: half of it lies within 5/3 standard deviations of its middle
+_SIGMA = 0.3  # of the cube's width: its walls are 5/3 standard deviations from its middle
 
 
 def require_cma() -> Any:
-    """Import and return pycma: it takes half a second, so not before a fit needs it."""
+    """Import and return pycma. The import takes half a second, so only a fit does it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where matplotlib or moarchiving is missing
+        warnings.simplefilter("ignore")  # it warns if matplotlib or moarchiving is missing
         import cma
 
     return cma
 
 
 def run_cmaes(search: Search, seed: int) -> None:
-    """Search until the budget ends; every restart begins at random with twice the population.
+    """Search until the budget ends. Each restart begins at random, with twice the population.
 
-    The first begins in the middle of the box, or where that is infinite, at what is known.
+    The first search begins in the middle of the box, or at known parameters if the box is infinite.
     """
     rng = np.random.default_rng(seed)
     dimension = _dimension(search)
@@ -49,7 +49,7 @@ def run_cmaes(search: Search, seed: int) -> None:
 
 
 def refine(search: Search, seed: int, sigma: float, evaluations: int) -> int:
-    """Search around the best so far, at first ``sigma`` wide; return the evaluations."""
+    """Search around the best point, at first ``sigma`` wide. Return the number of evaluations."""
     begun = search.nfev
     rng = np.random.default_rng(seed)
     dimension = _dimension(search)
@@ -60,7 +60,7 @@ def refine(search: Search, seed: int, sigma: float, evaluations: int) -> int:
 
 
 def _dimension(search: Search) -> int:
-    return max(2, search.free.size)  # pycma needs two: a lone parameter gets a dummy beside it
+    return max(2, search.free.size)  # pycma needs two: a single parameter gets a dummy second one
 
 
 def _population(dimension: int) -> int:
@@ -79,9 +79,9 @@ def _run_once(
         "popsize": population,
         "randn": lambda *shape: rng.standard_normal(shape),
         "seed": np.nan,  # leave numpy's global state alone
-        "verbose": -10,  # print nothing, and look for no signals file in the working directory
+        "verbose": -10,  # print nothing, and read no signals file in the working directory
         "verb_log": 0,
-        "tolfun": 0,  # it is absolute, and losses have no scale
+        "tolfun": 0,  # an absolute tolerance, but losses have no scale
     }
     strategy = require_cma().CMAEvolutionStrategy(start, sigma, options)
     best, stalled = np.inf, 0
@@ -95,7 +95,7 @@ def _run_once(
 
 
 def _rankable(loss: FloatArray) -> FloatArray:
-    """Put infeasible candidates behind the worst feasible one: only ranks matter to CMA-ES."""
+    """Put infeasible candidates behind the worst feasible one. CMA-ES uses only the ranks."""
     feasible = np.isfinite(loss)
     worst = loss[feasible].max() if feasible.any() else 0.0
     return np.where(feasible, loss, 10 * worst + 1)

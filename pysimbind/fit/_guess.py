@@ -1,4 +1,4 @@
-"""A first guess of the parameters, from the measured latencies alone: no simulation."""
+"""A first guess of the parameters from the measured latencies alone, without simulation."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..experiment import Experiment
 from ..models import StepModel
 from ._search import FloatArray
 
-# A request's first token costs at least its own prefill: few of them waited for nothing else.
+# A TTFT is at least the time of the request's own prefill. Few requests waited for nothing else.
 _UNDISTURBED = 10  # percentile
-_NETWORK_US = 1000.0  # to the server and back, and the work of its front end
+_NETWORK_US = 1000.0  # to the server and back, with its front end's work
 
 
 def guess(experiments: Sequence[Experiment], model: StepModel) -> FloatArray:
-    """Return parameters [names]: those of intercept, decoded and prefilled tokens, else zeros.
+    """Return parameters [names]: intercept, decoded tokens and prefilled tokens; zeros elsewhere.
 
-    The time between a request's tokens is the length of the steps that made them: it is regressed
-    on the mean number of requests that decoded meanwhile, all of it known from the measurement.
+    The time between a request's tokens is the length of the steps that made them. It is regressed
+    on the mean number of requests that decoded meanwhile. The measurement gives both.
     """
     step_s, decode_s = _decoding(experiments)
     values = {
@@ -33,7 +33,7 @@ def guess(experiments: Sequence[Experiment], model: StepModel) -> FloatArray:
 
 
 def _decoding(experiments: Sequence[Experiment]) -> tuple[float, float]:
-    """Return the length of a step [s] and what each decoding request adds, both >= 0."""
+    """Return the length of a step [s] and the time per decoding request [s], both >= 0."""
     from scipy.optimize import nnls  # here: it takes a tenth of a second to import
 
     parts = [_token_times(experiment) for experiment in experiments]
@@ -47,9 +47,10 @@ def _decoding(experiments: Sequence[Experiment]) -> tuple[float, float]:
 
 
 def _token_times(experiment: Experiment) -> tuple[FloatArray, FloatArray]:
-    """Return, per request of several tokens, how many decoded meanwhile, and its TPOT [s].
+    """Return how many requests decoded meanwhile, and the TPOT [s], per request of several tokens.
 
-    One without a TTFT, as of a client that does not stream, counts as decoding from its arrival.
+    A request without a TTFT, from a client that does not stream, counts as decoding from its
+    arrival.
     """
     output = experiment.workload.output_tokens
     ttft = np.nan_to_num(experiment.ttft)
@@ -62,7 +63,7 @@ def _token_times(experiment: Experiment) -> tuple[FloatArray, FloatArray]:
 
 
 def _prefilling(experiments: Sequence[Experiment]) -> float:
-    """Return what a prompt token costs [s]."""
+    """Return the time per prompt token [s]."""
     ratios = [e.ttft / np.maximum(e.workload.input_tokens, 1) for e in experiments]
     known = np.concatenate([ratio[ratio > 0] for ratio in ratios])
     return float(np.percentile(known, _UNDISTURBED)) if known.size else 0.0

@@ -18,19 +18,22 @@ from ._search import Search
 
 @dataclass(frozen=True)
 class Method:
-    """A search method and its defaults.
-
-    ``run`` searches with a seed: it returns when it has converged and else goes on until the
-    search ends it. ``require`` imports the library that it needs, if any, and raises
-    ``MissingExtraError`` where that is not installed.
-    """
+    """A search method and its defaults."""
 
     name: str
+    """Name of the method."""
     run: Callable[[Search, int], None]
+    """The search, called with a seed. It returns when it has converged, unless the search ends it
+    earlier."""
     require: Callable[[], object]
+    """Imports the library that the method needs, if any. Raises ``MissingExtraError`` if it is not
+    installed."""
     max_evals: int
+    """Default limit of evaluations."""
     seed: int = 0
+    """Default seed."""
     hold_aliases: bool = True
+    """Whether a fit holds one parameter of each alias fixed, by default."""
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -43,7 +46,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             Method("de", run_de, require_de, max_evals=30_000),
             Method("lbfgsb", run_lbfgsb, require_minimize, max_evals=10_000),
             Method("nelder-mead", run_nelder_mead, require_minimize, max_evals=30_000),
-            # As the original: 5 + 100 points, random_state 1, all 19 parameters free.
+            # As in the original experiment: 5 + 100 points, random_state 1, all 19 parameters free.
             Method(
                 "bayes",
                 run_bayes,
@@ -57,13 +60,13 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 )
 """The methods by name.
 
-Our least squares with derivatives, alone or with CMA-ES where that is not enough (``auto``),
-pycma's CMA-ES, scipy's differential evolution, L-BFGS-B and Nelder-Mead, Bayesian optimisation.
+Least squares with derivatives, alone or followed by CMA-ES if needed (``auto``); pycma's CMA-ES;
+scipy's differential evolution, L-BFGS-B and Nelder-Mead; and Bayesian optimisation.
 """
 
 
 def find_method(name: str) -> Method:
-    """Return the method of that name; raises ``FitError``, naming the nearest, if there is none."""
+    """Return the method of a name. Raises ``FitError``, with the nearest name, if unknown."""
     if not isinstance(name, str) or name not in METHODS:
         raise FitError(
             f"unknown method {name!r}{nearest(str(name), METHODS)} (methods: {', '.join(METHODS)})"

@@ -9,18 +9,18 @@ import numpy as np
 from ._search import FloatArray, Search
 from ._starts import search_from_starts
 
-_SIMPLEX = 0.1  # width of Nelder-Mead's first simplex, in the cube
+_SIMPLEX = 0.1  # width of Nelder-Mead's first simplex, in the unit cube
 
 
 def require_minimize() -> Any:
-    """Import and return scipy's function: it takes half a second, so not before it is needed."""
+    """Import and return scipy's function. The import takes half a second, so only a fit does it."""
     from scipy.optimize import minimize
 
     return minimize
 
 
 def run_lbfgsb(search: Search, seed: int) -> None:
-    """Search with gradients until starts around the best help no more, or the search ends."""
+    """Search with gradients until starts around the best gain nothing, or the search ends."""
     minimize = require_minimize()
     worst = 0.0
 
@@ -28,19 +28,19 @@ def run_lbfgsb(search: Search, seed: int) -> None:
         nonlocal worst
         loss, r, jac = search.unit_linearise(u)
         if not np.isfinite(loss):
-            return 10 * worst + 1, np.zeros(u.size)  # its line search can't step back from infinity
+            return 10 * worst + 1, np.zeros(u.size)  # its line search cannot return from infinity
         worst = max(worst, loss)
         return loss, 2 * (r @ jac)
 
     def descend(u: FloatArray) -> None:
-        # no bounds: the cube is folded
+        # no bounds: the cube is folded into the box
         minimize(loss_and_gradient, u, jac=True, method="L-BFGS-B")
 
     search_from_starts(search, seed, descend)
 
 
 def run_nelder_mead(search: Search, seed: int) -> None:
-    """Search without derivatives until starts around the best help no more, or the search ends."""
+    """Search without derivatives until starts around the best gain nothing, or the search ends."""
     minimize = require_minimize()
 
     def loss(u: FloatArray) -> float:
@@ -54,7 +54,7 @@ def run_nelder_mead(search: Search, seed: int) -> None:
             "maxfev": search.max_evals,
             "maxiter": search.max_evals,
             "xatol": 1e-3,
-            "fatol": np.inf,  # it is absolute, and losses have no scale
+            "fatol": np.inf,  # an absolute tolerance, but losses have no scale
         }
         minimize(loss, u, method="Nelder-Mead", options=options)
 

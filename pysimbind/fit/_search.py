@@ -1,4 +1,4 @@
-"""One search: counts evaluations, remembers the best, knows when to stop. Methods only propose."""
+"""One search: it counts evaluations, keeps the best, and ends in time. Methods only propose."""
 
 from __future__ import annotations
 
@@ -18,31 +18,34 @@ from .status import FitStatus
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.intp]
 
-# An improvement by less than this share of the best loss is not worth a line of history.
+# The history records improvements by at least this share of the best loss.
 _HISTORY_STEP = 1e-3
-# Where a bound is infinite, global methods look as far as this times what doubles every latency.
+# In place of an infinite bound: this many times the change that doubles every latency.
 _REACH = 2.0
-# A bound so many times farther from where the search starts is infinite in all but name.
+# A bound this many times farther from the start of the search counts as infinite.
 _FAR = 1e30
 
 
 @dataclass(frozen=True)
 class FitProgress:
-    """How far a fit is, given to its callback after every batch of evaluations.
-
-    ``nfev`` of at most ``max_evals`` evaluations are done, in ``nit`` batches and ``time_s``
-    seconds; ``x`` with loss ``fun``, the ridge included, is the best so far (infinity: none was
-    feasible yet).
-    """
+    """The progress of a fit, given to its callback after every batch of evaluations."""
 
     method: str
+    """Name of the method."""
     nfev: int
+    """Evaluations done."""
     max_evals: int
+    """Most evaluations allowed."""
     nit: int
+    """Batches done."""
     fun: float
+    """Loss of the best candidate, with the ridge; infinity: none was feasible yet."""
     unit: str
+    """Unit of the loss."""
     x: FloatArray
+    """The best candidate so far."""
     time_s: float
+    """Seconds since the start."""
 
     @property
     def evals_per_s(self) -> float:
@@ -59,7 +62,7 @@ Callback = Callable[[FitProgress], object]
 
 
 class SearchEnd(Exception):  # noqa: N818  # an end, not an error
-    """Ends a method from within an evaluation; never leaves the package."""
+    """Ends a method from inside an evaluation. It never leaves the package."""
 
     def __init__(self, status: FitStatus) -> None:
         super().__init__(status)
@@ -67,7 +70,7 @@ class SearchEnd(Exception):  # noqa: N818  # an end, not an error
 
 
 class Escape(Exception):  # noqa: N818  # never leaves the package
-    """Carries an error out of a method: scipy's catch some kinds, ``ValueError`` among them."""
+    """Carries an error out of a method. Scipy's methods catch some kinds, as ``ValueError``."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -86,7 +89,7 @@ def _escaping() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Budget:
-    """When a search ends at the latest, and who is told of its progress."""
+    """The limits of a search, and the callback for its progress."""
 
     max_evals: int
     max_time_s: float | None
@@ -95,31 +98,30 @@ class Budget:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is searched. Arrays are over all names of the model.
-
-    ``space``: the box, the bounds of what is held closed around its value; they may be infinite.
-    ``starts``: name and x of each point known or guessed beforehand. ``scale``: the change of each
-    parameter that changes the mean E2E by as much as it is; 0: it has no effect. ``ridge``: the
-    weight of the square of each parameter, measured by its scale, beside the loss. ``few``: the
-    parameters to begin with. ``saturated``: the runs whose queue grows to their end.
-    """
+    """What to search. Arrays are over all names of the model."""
 
     space: Space
+    """The box, with infinite bounds allowed. A held parameter has both bounds at its value."""
     starts: tuple[tuple[str, FloatArray], ...]
+    """Name and x of each point that was known or guessed before."""
     scale: FloatArray
+    """Change of each parameter that doubles the mean E2E; 0: the parameter has no effect."""
     ridge: FloatArray
+    """Weight of the square of each parameter in the loss, in units of its scale."""
     few: IndexArray
+    """Indices of the parameters to begin with."""
     saturated: tuple[str, ...]
+    """Names of the runs whose queue grows until their end."""
 
 
 class Search:
-    """What a method sees: the problem, and evaluations that may end it.
+    """What a method sees: the problem, and evaluations that may end the search.
 
     Losses are those of the objective and the ridge together. ``unit_batch`` folds every real number
-    into the box, so that no method meets a wall: x = lower + (upper - lower) (1 - cos(pi u)) / 2.
-    The unit interval covers the box once, and both bounds are approached quadratically, which
-    resolves coefficients orders of magnitude smaller than their bound. Bounds at infinity, or as
-    good as there, are replaced by what no parameter needs; ``open`` tells if any was.
+    into the box: x = lower + (upper - lower) (1 - cos(pi u)) / 2. So a method never meets a bound.
+    The unit interval covers the box once. x approaches both bounds quadratically in u, which
+    resolves coefficients orders of magnitude smaller than their bound. Bounds at or near infinity
+    are replaced by values larger than any parameter needs; ``open`` tells if any was.
     """
 
     def __init__(
@@ -159,23 +161,23 @@ class Search:
 
     @property
     def time_s(self) -> float:
-        """Seconds of searching, those before a resumption included."""
+        """Seconds of searching, including those before a resumption."""
         return self._checkpoint.time_s + time.perf_counter() - self._start_s
 
     @property
     def evaluated(self) -> bool:
-        """Whether there is a best at all."""
+        """Whether a best candidate exists."""
         return self._best is not None
 
     @property
     def best_loss(self) -> float:
-        """The least loss so far, the ridge included; infinity before the first evaluation."""
+        """The smallest loss so far, with the ridge; infinity before the first evaluation."""
         return np.inf if self._best is None else self._best[0]
 
     @property
     def best_x(self) -> FloatArray:
         """The candidate [names] with that loss."""
-        assert self._best is not None  # nobody asks before the first evaluation
+        assert self._best is not None  # used only after the first evaluation
         return self._best[2]
 
     @property
@@ -186,14 +188,14 @@ class Search:
 
     @property
     def history(self) -> tuple[tuple[int, float], ...]:
-        """(Evaluations, best loss with the ridge) at each improvement worth telling."""
+        """(Evaluations, best loss with the ridge) at each improvement worth recording."""
         if self._best is None or not np.isfinite(self._best[0]):
             return ()
         last = (self._best_nfev, self._best[0])
         return (*(entry for entry in self._history if entry != last), last)
 
     def note(self, text: str) -> None:
-        """Keep a line for the report: what the method did."""
+        """Add a line to the report on what the method did."""
         self.notes.append(text)
 
     def batch(self, candidates: FloatArray) -> FloatArray:
@@ -206,7 +208,7 @@ class Search:
     def linearise(self, x: FloatArray) -> tuple[float, FloatArray, FloatArray]:
         """Return loss, residuals [M] and their derivatives [M, names] at ``x``; may end the search.
 
-        It counts as one evaluation. The ridge's residuals come last. Where the loss is infinite, so
+        It counts as one evaluation. The ridge's residuals come last. If the loss is infinite, so
         are the residuals. The derivatives are of the kind "renewal": exact ones mislead on a server
         that is never idle.
         """
@@ -233,7 +235,7 @@ class Search:
         return loss, r, jac[:, self.free] * (span * np.pi / 2 * np.sin(np.pi * u))
 
     def unit(self, x: FloatArray) -> FloatArray:
-        """Return the ``u`` [free] in [0, 1] of a vector [names], moved into the box."""
+        """Return the ``u`` [free] in [0, 1] of a vector [names] after moving it into the box."""
         share = np.clip(self.cube.to_unit(x)[self.free], 0, 1)
         u: FloatArray = np.arccos(1 - 2 * share) / np.pi
         return u
@@ -245,8 +247,8 @@ class Search:
         return self.cube.from_unit(cube)
 
     def _evaluated(self, candidates: FloatArray, fun: FloatArray) -> FloatArray:
-        """Count, keep the best, tell the callback, and end the search if it is time to."""
-        with np.errstate(over="ignore"):  # infinitely far from 0
+        """Count evaluations, keep the best, call the callback, and end the search if due."""
+        with np.errstate(over="ignore"):  # a square may overflow
             penalty: FloatArray = ((candidates[:, self._ridged] * self._ridge) ** 2).sum(axis=1)
         loss = fun + penalty
         self._record(candidates, fun, loss)
@@ -263,7 +265,7 @@ class Search:
     def _record(self, candidates: FloatArray, fun: FloatArray, loss: FloatArray) -> None:
         i = int(np.argmin(loss))
         if self._best is None or loss[i] < self._best[0]:
-            # one assignment: Ctrl-C can't split it
+            # one assignment, which Ctrl-C cannot split
             self._best = (float(loss[i]), float(fun[i]), candidates[i].copy())
             self._best_nfev = self.nfev + i + 1
             last = self._history[-1][1] if self._history else np.inf
@@ -293,7 +295,7 @@ class Search:
 
 
 def _finite(problem: Problem) -> Space:
-    """Return the box without bounds that are as good as infinite; what has no effect stays."""
+    """Return the box with infinite bounds replaced; parameters without effect keep theirs."""
     lower, upper = problem.space.lower, problem.space.upper
     reach = _REACH * problem.scale
     first = problem.starts[0][1]

@@ -1,4 +1,4 @@
-"""From experiments and bounds to what is searched: starting points, scales, ridge."""
+"""Make the problem to search from experiments and bounds: starts, scales and ridge."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from ..parameters import OVERHEADS, Parameters, Space
 from ._guess import guess
 from ._search import FloatArray, Problem
 
-# Of the mean squared relative error, at a parameter that doubles every latency: enough to choose
-# between terms that data can't tell apart, too little to bias those that it can.
+# Added to the mean squared relative error for a parameter that doubles every latency. It decides
+# between terms that data cannot tell apart. It is too small to bias terms that data can tell apart.
 RIDGE = 3e-5
-_LEAST = 1e-30  # seconds, or microseconds: no sum of steps shows less
-# The terms to begin with. A host cost per output token is not among them: alone with these it can
-# stand for the whole step.
+_LEAST = 1e-30  # s or us: a smaller value is invisible in any sum of steps
+# The terms to begin with. A host cost per output token is not among them: with so few terms it
+# could replace the whole step.
 _FEW = ("intercept", "sum_decode_tokens", "sum_prefill_tokens")
 
 
 def known_parameters(
     experiments: Sequence[Experiment], model: StepModel, initial: object
 ) -> tuple[str, Parameters] | None:
-    """Return what is known beforehand, and its name: ``initial``, else the baseline of all runs.
+    """Return the known parameters and their name: ``initial``, else the baseline of all runs.
 
-    Raises ``ParameterError`` for an ``initial`` that is no parameters of the model.
+    Raises ``ParameterError`` if ``initial`` is not a set of the model's parameters.
     """
     if initial is not None:
         try:
@@ -52,8 +52,8 @@ def set_up(
 ) -> Problem:
     """Return the problem of fitting ``objective`` within ``space``.
 
-    ``known``: as of ``known_parameters``. ``ridge``: None for ``RIDGE``, or where errors are not
-    relative, none.
+    ``known``: from ``known_parameters``. ``ridge``: None means ``RIDGE``, or no ridge if errors are
+    not relative.
     """
     model = objective.model
     guessed = guess(objective.experiments, model)
@@ -76,13 +76,13 @@ def set_up(
 
 
 def _scale(objective: Objective, space: Space, x: FloatArray) -> FloatArray:
-    """Return the change of each parameter that changes the mean E2E by as much as it is."""
+    """Return the change of each parameter that doubles the mean E2E."""
     sensitivity = objective.sensitivity(x)
     if sensitivity.any():
         effect = sensitivity > 0
         return np.where(effect, 1 / np.where(effect, sensitivity, 1.0), 0.0)
-    with np.errstate(over="ignore"):  # so wide that it is open
+    with np.errstate(over="ignore"):  # an overflowing width counts as infinite
         span = space.upper - space.lower
-    # x can't be simulated: one guess is as good as another, but for what numbers can't square
+    # x cannot be simulated: take any size whose square is a number
     known = np.where(span > 0, np.maximum(span, _LEAST), 0.0)
     return np.where(span <= 1 / _LEAST, known, 1.0)

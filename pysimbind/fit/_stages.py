@@ -1,7 +1,7 @@
-"""What comes after a search, stage by stage: Ctrl-C leaves out the rest, and keeps what there is.
+"""The stages after a search. Ctrl-C skips the remaining stages and keeps the results so far.
 
-``fit`` catches ``KeyboardInterrupt`` here. A command that only marks signals, so that none splits a
-batch or a file, gives an ``Attendant`` for callback: it may raise while a stage is under way.
+``fit`` catches ``KeyboardInterrupt`` here. A command may only mark signals, so that none splits a
+batch or a file. It then gives an ``Attendant`` as callback, which may raise during a stage.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _T = TypeVar("_T")
 
 
 class Attendant:
-    """A callback that ``fit`` also asks for a context around each stage after the search.
+    """A callback that also gives ``fit`` a context around each stage after the search.
 
-    What of it raises ``KeyboardInterrupt``, entering included, ends the stages.
+    A ``KeyboardInterrupt`` from this context, also when it is entered, ends the stages.
     """
 
     def __call__(self, progress: FitProgress) -> None:
-        """Do as a callback of ``fit`` does."""
+        """Act as a callback of ``fit``."""
         raise NotImplementedError
 
     def stage(self) -> contextlib.AbstractContextManager[object]:
@@ -42,7 +42,7 @@ class Stages:
         self._lacking: list[str] = []
 
     def run(self, what: str, work: Callable[[], _T], without: _T) -> _T:
-        """Return what ``work`` does, or ``without`` if Ctrl-C ends it or ended one before it."""
+        """Return the result of ``work``; or ``without`` after a Ctrl-C, now or before."""
         if not self._lacking:
             try:
                 with self._context():
@@ -54,7 +54,7 @@ class Stages:
 
     @property
     def status(self) -> FitStatus:
-        """Why the fit ended, all in all."""
+        """Why the fit ended, stages included."""
         return FitStatus.INTERRUPTED if self._lacking else self._ended
 
     @property

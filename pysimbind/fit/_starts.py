@@ -1,4 +1,4 @@
-"""Where local methods start: what is known or guessed, and again around the best."""
+"""The starts of local methods: known or guessed points, then points around the best."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import numpy as np
 
 from ._search import FloatArray, Search
 
-# The cube is folded, so that its walls have derivatives of zero: a start keeps off them.
+# Least distance of a start from the walls of the folded cube, where derivatives are zero.
 _MARGIN = 1e-2
-# Each so-manyth start is anywhere in the cube, the others are around the best.
+# Every 12th start is anywhere in the cube. The others are around the best point.
 _ANYWHERE_EVERY = 12
-# Starts around the best multiply each coordinate of the cube by exp(N(0, spread²)): near the
-# lower bound parameters are the squares of these.
+# A start around the best multiplies each coordinate of the cube by exp(N(0, spread²)). Near the
+# lower bound, parameters are the squares of their coordinates.
 _SPREADS = (0.05, 0.1, 0.3)
-# So many starts in a row without an improvement by _IMPROVEMENT (relative) end it.
+# This many starts in a row without a relative improvement by _IMPROVEMENT end the search.
 _PATIENCE = 24
 _IMPROVEMENT = 1e-3
 
 
 def search_from_starts(search: Search, seed: int, descend: Callable[[FloatArray], object]) -> None:
-    """Call ``descend`` with starts ``u`` [free] until it helps no more, or the search ends.
+    """Call ``descend`` with starts ``u`` [free] until it gains nothing more, or the search ends.
 
-    The search's own starts come first, then points around the best so far, for a loss has jumps
-    that stop a local method and are small to step over, and now and then one anywhere. Points are
-    drawn from one stream of ``seed``.
+    The search's own starts come first. Then come points around the best, since small jumps of the
+    loss stop a local method. Now and then a point is anywhere in the cube. One random stream of
+    ``seed`` draws the points.
     """
     rng = np.random.default_rng(seed)
     dimension = search.free.size

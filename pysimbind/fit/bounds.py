@@ -1,4 +1,4 @@
-"""Where a fit searches: kinds of bounds, boxes of experiments and files, and what it holds."""
+"""The space that a fit searches: kinds of bounds, boxes, and held parameters."""
 
 from __future__ import annotations
 
@@ -25,16 +25,20 @@ KINDS = ("nonnegative", "free", "around:SHARE")
 
 @dataclass(frozen=True)
 class Box:
-    """A space to search, by name, and what is held in it: ``held`` maps name to value."""
+    """A space to search, and the parameters that are held in it."""
 
     name: str
+    """Name of the bounds."""
     space: Space
+    """The bounds of all parameters."""
     held: Mapping[str, float]
+    """Held parameter -> its value."""
     held_why: str
+    """Why they are held."""
 
     @property
     def search(self) -> Space:
-        """The space with each held parameter's bounds closed around its value."""
+        """The space, with both bounds of each held parameter at its value."""
         lower, upper = self.space.lower.copy(), self.space.upper.copy()
         for name, value in self.held.items():
             lower[self.space.model.index(name)] = upper[self.space.model.index(name)] = value
@@ -49,10 +53,10 @@ def make_box(
     known: Parameters | None,
     hold_aliases: bool,
 ) -> Box:
-    """Resolve what ``fit`` was given into a box with at least one free parameter.
+    """Resolve the arguments of ``fit`` into a box with at least one free parameter.
 
-    ``known``: parameters to centre bounds ``around``, and to hold others at. Raises ``FitError`` or
-    ``ParameterError`` for unknown names and values that are no numbers.
+    ``known``: parameters for bounds of the kind ``around``, and values for held parameters. Raises
+    ``FitError`` or ``ParameterError`` for unknown names, and for values that are not numbers.
     """
     name, space = _space(experiments, model, bounds, known)
     if fixed is not None:
@@ -110,7 +114,7 @@ def _space(
 
 
 def _boxes(experiments: Sequence[Experiment], model: StepModel) -> dict[str, Space]:
-    """Return the named boxes of the first experiment that are of this model."""
+    """Return the named boxes of the first experiment that belong to this model."""
     return {name: box for name, box in experiments[0].bounds.items() if box.model == model}
 
 
@@ -120,7 +124,7 @@ def _unbounded(model: StepModel, free: bool) -> Space:
 
 
 def _partial(mapping: Any, model: StepModel) -> Space:
-    """Return the box of some names' [lower, upper], the others being >= 0; None: no bound."""
+    """Return the box of some names' [lower, upper]; the others are >= 0. None: no bound."""
     space = _unbounded(model, free=False)
     if not isinstance(mapping, Mapping):
         raise ParameterError(
@@ -167,7 +171,7 @@ def _held(space: Space, fixed: Fixed, known: Parameters | None) -> dict[str, flo
 def _usual(space: Space, name: str, known: Parameters | None) -> float:
     """Return the known value, or else 0, moved into the bounds.
 
-    At 0 an overhead is absent, and a coefficient's term is off.
+    0 means no overhead, and a coefficient of 0 removes its term.
     """
     i = space.model.index(name)
     lower, upper = float(space.lower[i]), float(space.upper[i])
@@ -176,6 +180,6 @@ def _usual(space: Space, name: str, known: Parameters | None) -> float:
 
 def _number(name: str, value: object) -> float:
     good = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not good or not math.isfinite(value):  # type: ignore[arg-type]  # good says it is a number
+    if not good or not math.isfinite(value):  # type: ignore[arg-type]  # if good, it is a number
         raise FitError(f"fixed value of {name!r} must be a finite number, got {value!r}")
     return float(value)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The fit beside what was known before: baseline, earlier trials, ours."""
+"""Compare the fit with parameters known before: the baseline and earlier trials."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ from ..objective import Objective
 FloatArray = npt.NDArray[np.float64]
 
 ORIGINAL = "original"
-"""The loss by which the original experiment judged, in s^2."""
+"""The loss of the original experiment, in s^2."""
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One line of the closing table: a candidate's losses over all training runs.
 
-    ``loss``: that of the fit. ``original``: the original experiment's, [mean of the squared TTFT
-    errors + mean of the squared E2E errors] / 2, in s^2; NaN where nothing of that was measured.
-    Infinite where the candidate can't be simulated to its end.
+    A loss is infinite if the candidate cannot be simulated to its end.
     """
 
     name: str
+    """Name of the candidate."""
     loss: float
+    """The loss of the fit."""
     original: float
+    """The original experiment's loss in s^2: (mean squared TTFT error + mean squared E2E error) /
+    2. NaN if neither was measured."""
     note: str = ""
+    """More about the candidate."""
 
 
 def compare(objective: Objective, x: FloatArray, fun: float) -> tuple[Comparison, ...]:
     """Return the lines of the closing table.
 
-    Baseline and trials are those of the first run, whose model is ``quadratic15``. The best of the
-    trials is the best by the loss of ``objective``; what was reported of it then stands in its
-    note.
+    Baseline and trials come from the first run; their model is ``quadratic15``. The best trial is
+    the best by the loss of ``objective``. Its note gives the loss that was reported for it.
     """
     experiment = objective.experiments[0]
     rows = []

@@ -1,4 +1,4 @@
-"""How well fitted parameters predict what they were fitted to, and what they were not."""
+"""How well fitted parameters predict training data and held-out data."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def evaluate(
     folds: Sequence[tuple[FloatArray, Split]] = (),
     replicas: int = REPLICAS,
 ) -> tuple[Row, ...]:
-    """Return a row for each run and part, and one for all runs of a part where it has several.
+    """Return a row per run and part, and a row over all runs of a part if it has several.
 
-    ``split`` is of the parameters ``x`` [names]; each of ``folds`` holds others' held-out runs.
-    Predictions are means over replicas that differ in phase; their spread is the row's floor.
+    ``split`` belongs to the parameters ``x`` [names]. Each of ``folds`` has other parameters and
+    their held-out runs. Predictions are means over replicas that differ in phase. The spread of the
+    replicas is the row's floor.
     """
     predictions = _Predictions(model, replicas)
     held = [(x, experiment) for experiment in split.held_out]
@@ -49,14 +50,14 @@ def evaluate_runs(
 
 
 class _Judged(NamedTuple):
-    """A measured run and the predictions of it."""
+    """A measured run and its predictions."""
 
     experiment: Experiment
     predicted: Replicas
 
 
 class _Predictions:
-    """Simulations by parameters and run; training and held-out requests of a run share one."""
+    """Simulations by parameters and run. Training and held-out requests of a run share one."""
 
     def __init__(self, model: StepModel, replicas: int) -> None:
         self._model, self._replicas = model, replicas
@@ -82,9 +83,10 @@ def _part(part: str, runs: Sequence[_Judged]) -> list[Row]:
 
 
 def _floor(*runs: _Judged) -> PhaseFloor | None:
-    """Return the floor over the measured requests of the runs; None of single predictions.
+    """Return the floor over the measured requests of the runs; None for single predictions.
 
-    A run that can't be simulated to its end has one replica, and no part in the floor of others.
+    A run that cannot be simulated to its end has one replica. It does not enter the floor of
+    others.
     """
     several = [run for run in runs if len(run.predicted.ttft) > 1]
     if not several:

@@ -1,7 +1,7 @@
-"""What a fit doesn't see: runs, the end of each run, every so-manyth request, or folds of runs.
+"""Data that a fit does not see: runs, the end of each run, every N-th request, or folds of runs.
 
-Held-out requests load the simulated server as they did the real one; only their latencies are kept
-from the fit.
+Held-out requests still load the simulated server, as they loaded the real one. The fit only does
+not see their latencies.
 """
 
 from __future__ import annotations
@@ -23,34 +23,35 @@ _DEFAULT_FOLDS = 5
 
 
 class Split(NamedTuple):
-    """What to fit to, and what to predict then: experiments with the other's latencies NaN."""
+    """The data of one fit. In each part, the latencies of the other part are NaN."""
 
     train: tuple[Experiment, ...]
+    """Experiments to fit to."""
     held_out: tuple[Experiment, ...]
+    """Experiments to predict afterwards."""
 
 
 class Holdout(NamedTuple):
-    """How data are held out.
-
-    ``final``: the split of the fit whose parameters are the result. ``folds``: where not empty, the
-    splits of further fits, one for each fold, from which the held-out errors are; the final fit
-    then sees all data.
-    """
+    """How data are held out."""
 
     text: str
+    """The user's description."""
     final: Split
+    """Split of the fit that gives the resulting parameters."""
     folds: tuple[Split, ...] = ()
+    """If not empty: splits of further fits, one per fold. They give the held-out errors, and the
+    final fit sees all data."""
 
 
 def hold_out(experiments: tuple[Experiment, ...], holdout: str | Sequence[str] | None) -> Holdout:
     """Split experiments as ``holdout`` says.
 
     None: nothing is held out. ``"runs:a;b"``, or a sequence of names: these runs. ``"time:0.3"``:
-    the last 30 % of each run's requests, by arrival. ``"alternate"``, ``"alternate:3"``: each run's
-    every second, or third, request. ``"kfold:5"``: each run in one of 5 folds (at most as many as
-    there are runs, and by default).
+    the last 30 % of each run's requests, by arrival. ``"alternate"``, ``"alternate:3"``: every
+    second, or third, request of each run. ``"kfold:5"``: each run is in one of 5 folds. By default
+    there are as many folds as runs, which is also the most.
 
-    Raises ``FitError`` for anything else, and where nothing is left to fit or to predict.
+    Raises ``FitError`` for anything else, and if nothing is left to fit or to predict.
     """
     if holdout is None:
         return Holdout("", Split(experiments, ()))
@@ -134,7 +135,7 @@ def _only(experiment: Experiment, keep: npt.NDArray[np.bool_]) -> Experiment:
 
 
 def _rank(experiment: Experiment) -> npt.NDArray[np.intp]:
-    """Return each request's place by arrival."""
+    """Return each request's position by arrival."""
     order = np.argsort(experiment.workload.arrival_s, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(order.size)

@@ -1,4 +1,4 @@
-"""Whether a fit still holds on a new run of the same server, or the server has drifted."""
+"""Tell whether a fit still holds on a new run of the same server, or the server has drifted."""
 
 from __future__ import annotations
 
@@ -22,26 +22,28 @@ from .evaluate import POOLED, evaluate_runs
 _HELD_OUT = PARTS[1]
 _NOT_FITTED = ROLES[1]
 
-# An error is a drift if it is beyond these, in percent, and beyond so many times that of the fit.
+# An error is a drift if it exceeds these limits, in percent, and this multiple of the fit's error.
 _LEAST = {"e2e": 3.0, "ttft": 15.0}
 _TIMES = 1.5
-# No prediction of single requests comes much below the phase floor: a TTFT error is a drift only
-# beyond so many times that too.
+# Predictions of single requests rarely fall below the phase floor. So a TTFT error is a drift only
+# if it also exceeds this multiple of the floor.
 _TIMES_FLOOR = 1.5
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """One test of a run: ``value`` is to be at most ``limit``, both in percent.
-
-    ``why`` says where the limit comes from. A value that is NaN (nothing to compare) fails.
-    """
+    """One test of a run. It fails if the value is above the limit or NaN (nothing to compare)."""
 
     run: str
+    """Name of the run."""
     name: str
+    """What is tested."""
     value: float
+    """The error, in percent."""
     limit: float
+    """The largest allowed value, in percent."""
     why: str
+    """The origin of the limit."""
 
     @property
     def holds(self) -> bool:
@@ -56,17 +58,22 @@ class Criterion:
 
 @dataclass(frozen=True)
 class SettingDifference:
-    """A server setting, a field of ``ServerConfig``, that is not what the fit met.
+    """A server setting, a field of ``ServerConfig``, that differs from the fit's.
 
-    ``value`` is that of ``run``, ``fitted_value`` that of ``fitted_run``: the training run of the
-    fit whose settings differ in the fewest fields, of several the first.
+    The run is compared with the training run whose settings differ in the fewest fields; of several
+    such runs, with the first.
     """
 
     run: str
+    """Name of the run."""
     name: str
+    """Name of the setting."""
     value: bool | int | float | str | None
+    """Its value in ``run``."""
     fitted_run: str
+    """The training run to compare with."""
     fitted_value: bool | int | float | str | None
+    """Its value in ``fitted_run``."""
 
     def __str__(self) -> str:
         return f"{self.name} is {_setting(self.value)}, was {_setting(self.fitted_value)}"
@@ -74,20 +81,21 @@ class SettingDifference:
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """What ``validate`` found: ``rows`` as in the report of a fit, ``criteria``, ``checks``.
-
-    ``settings``: the server settings in which the runs differ from those of the fit, which is no
-    error: the parameters are to hold under any. ``holds``: whether every criterion does.
-    """
+    """The result of ``validate``."""
 
     rows: tuple[Row, ...]
+    """Accuracy of the runs, as in the report of a fit."""
     criteria: tuple[Criterion, ...]
+    """The tests of each run."""
     checks: tuple[CheckReport, ...]
+    """The checks of each run's data."""
     settings: tuple[SettingDifference, ...]
+    """Server settings that differ from the fit's. They are no error: the parameters must hold under
+    any settings."""
 
     @property
     def holds(self) -> bool:
-        """Whether the fit still predicts these runs."""
+        """Whether every criterion holds: the fit still predicts these runs."""
         return all(criterion.holds for criterion in self.criteria)
 
     def report(self) -> str:
@@ -104,7 +112,7 @@ class Validation:
         )
 
     def _setting_notes(self) -> list[str]:
-        """Return a line for each run with other settings than the fit's."""
+        """Return one line per run whose settings differ from the fit's."""
         by_run: dict[tuple[str, str], list[str]] = {}
         for each in self.settings:
             by_run.setdefault((each.run, each.fitted_run), []).append(str(each))
@@ -143,15 +151,17 @@ def validate(
     ttft_limit: float | None = None,
     replicas: int = REPLICAS,
 ) -> Validation:
-    """Predict measured runs with a fit and judge whether its parameters still hold.
+    """Predict measured runs with a fit, and judge whether its parameters still hold.
 
-    Each run keeps its own server settings, and those that differ from the fit's are told; its data
-    is checked first, and masked where it makes no sense. A run holds if the MAPE of E2E and the
-    error of its mean are at most ``e2e_limit``, and the MAPE of TTFT and the error of its mean at
-    most ``ttft_limit``, in percent. By default these are 1.5 times the errors of the fit on its
-    held-out data, or else on its training data, and at least 3 and 15; that of the MAPE of TTFT is
-    also at least 1.5 times the phase floor of the new run. Raises ``FitError`` for limits that are
-    no percentages, and as ``as_experiments``.
+    Each run keeps its own server settings; differences from the fit's are reported. Its data is
+    checked first, and latencies that make no sense are masked. A run holds if four errors, in
+    percent, are within limits: the MAPE of E2E and the error of its mean within ``e2e_limit``, the
+    MAPE of TTFT and the error of its mean within ``ttft_limit``.
+
+    The default limits are 1.5 times the errors of the fit on its held-out data, or else on its
+    training data. They are at least 3 % for E2E and 15 % for TTFT. The limit for the MAPE of TTFT
+    is also at least 1.5 times the phase floor of the new run. Raises ``FitError`` for limits that
+    are not percentages, and errors as ``as_experiments``.
     """
     for name, limit in (("e2e_limit", e2e_limit), ("ttft_limit", ttft_limit)):
         if limit is not None and not 0 < limit < math.inf:
@@ -170,7 +180,7 @@ def validate(
 
 
 def _differences(run: Experiment, result: FitResult) -> list[SettingDifference]:
-    """Return how a run's settings differ from those of the nearest run that was fitted to."""
+    """Return how a run's settings differ from those of the nearest training run."""
     fitted = [each for each in result.runs if each.role != _NOT_FITTED]
     nearest = min(fitted, key=lambda each: len(_unequal(run.config, each.config)))
     return [
@@ -191,7 +201,7 @@ def _setting(value: object) -> str:
 
 
 def _known(rows: Sequence[Row]) -> Row | None:
-    """Return the row of the fit to compare with: held out rather than training, pooled if any."""
+    """Return the fit's row to compare with: held-out before training, pooled if there is one."""
     best = [row for row in rows if row.part == _HELD_OUT] or rows
     return best[-1] if best else None
 

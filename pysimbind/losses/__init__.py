@@ -1,8 +1,8 @@
-"""Losses: how far simulated latencies are from measured ones, one number a candidate.
+"""Losses: how far simulated latencies are from measured ones, as one number per candidate.
 
-A loss is composed: latencies to compare, per request or as a mean or quantile, each with a weight;
-what an error is; how large errors count; how many requests to leave out as warm-up. ``Loss.parse``
-reads the same from a text, ``LOSSES`` holds those with a name.
+A loss has four parts. It compares latencies, per request or as a mean or quantile, each with a
+weight. It defines the error, how much large errors count, and how many warm-up requests it leaves
+out. ``Loss.parse`` reads a loss from a text. ``LOSSES`` holds the losses that have a name.
 """
 
 from __future__ import annotations

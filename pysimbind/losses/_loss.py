@@ -1,4 +1,4 @@
-"""``Loss``: composed, by name, or read from a text."""
+"""``Loss``: made from its parts, from a name, or from a text."""
 
 from __future__ import annotations
 
@@ -23,27 +23,32 @@ _UNITS = {"absolute": "s^2", "relative": "rel^2", "log": "log^2"}
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss: calling it gives [N] values in ``unit`` for simulated ttft and e2e [N, R] in seconds.
+    """A loss: a function of simulated TTFTs and E2Es [N, R] in seconds that gives [N] values.
 
-    Each of ``terms`` gives errors e of simulated s against measured m: s - m ("absolute", in
-    seconds), s/m - 1 ("relative") or log(s/m) ("log"). The loss is the weighted mean, over terms,
-    of each term's mean rho(e): e² ("squared"), C²·2(√(1 + (e/C)²) - 1) ("soft_l1"), or e² up to
-    |e| = C and 2C|e| - C² beyond ("huber"), with C = ``scale`` in the unit of e. TPOT is (E2E -
-    TTFT) / (output tokens - 1). The ``warmup`` requests that arrive first are left out; so are
-    requests without the measured latency (NaN), of zero where errors are relative or log, and, for
-    TPOT, of one token. The order of terms does not matter. ``unpaired`` takes simulated E2Es in
-    order of completion (arrival + E2E): an artefact, kept to show it. A candidate that never
-    finishes some request scores infinity.
+    The loss is the weighted mean, over its terms, of each term's mean rho(e). e is the error of a
+    simulated latency s against the measured m. TPOT is (E2E - TTFT) / (output tokens - 1).
 
-    Raises ``FitError`` for unknown names, and weights, a scale or a warm-up out of range.
+    A request is left out if the latency was not measured (NaN). It is also left out if the latency
+    is zero and errors are relative or log, and, for TPOT, if it has one output token. A candidate
+    that never finishes some request scores infinity.
+
+    Raises ``FitError`` for unknown names, and for weights, a scale or a warm-up out of range.
     """
 
     terms: tuple[Term, ...]
+    """The latencies to compare; their order does not matter."""
     errors: str = "relative"
+    """What e is: s - m in seconds ("absolute"), s/m - 1 ("relative"), or log(s/m) ("log")."""
     rho: str = "squared"
+    """How errors count: e² ("squared"), C²·2(√(1 + (e/C)²) - 1) ("soft_l1"), or "huber". Huber is
+    e² up to |e| = C, and 2C|e| - C² beyond."""
     scale: float | None = None
+    """C, in the unit of e; None for squared errors."""
     warmup: int = 0
+    """How many requests to leave out: those that arrive first."""
     unpaired: bool = False
+    """Whether simulated E2Es are taken in order of completion (arrival + E2E). It reproduces a
+    mistake of the original experiment, to show its effect."""
 
     def __post_init__(self) -> None:
         _known("errors", self.errors, ERRORS)
@@ -69,13 +74,14 @@ class Loss:
     def parse(cls, text: str) -> Loss:
         """Return the loss of a name, or of comma-separated words in any order.
 
-        ``ttft``, ``e2e``, ``tpot``: compare it per request; ``.mean``, ``.p50``, ``.p90`` or
-        ``.p99`` behind it compares that; ``:W`` is its weight. ``absolute``, ``relative`` (the
-        default) or ``log``: the errors. ``soft_l1:C`` or ``huber:C``: errors above C count less.
-        ``warmup:K``: leave the first K requests out. ``unpaired``: see ``Loss``. So:
+        ``ttft``, ``e2e``, ``tpot``: compare this latency per request. A suffix ``.mean``, ``.p50``,
+        ``.p90`` or ``.p99`` compares this statistic instead, and ``:W`` sets the weight.
+        ``absolute``, ``relative`` (the default) or ``log``: the errors. ``soft_l1:C`` or
+        ``huber:C``: errors above C count less. ``warmup:K``: leave out the first K requests.
+        ``unpaired``: see ``Loss``. Example:
         ``"relative,ttft,e2e:5,tpot.p99:2,soft_l1:0.05,warmup:10"``.
 
-        Raises ``FitError`` for any other word, naming the nearest.
+        Raises ``FitError`` for any other word, with the nearest known word.
         """
         if text in LOSSES:
             return LOSSES[text]
@@ -97,7 +103,7 @@ class Loss:
 
     @property
     def name(self) -> str:
-        """Its name in ``LOSSES``, or the text from which ``parse`` makes it again."""
+        """Its name in ``LOSSES``, or a text that ``parse`` reads as the same loss."""
         for name, loss in LOSSES.items():
             if loss == self:
                 return name
@@ -110,13 +116,13 @@ class Loss:
 
     @property
     def unit(self) -> str:
-        """``"s^2"``, or ``"rel^2"`` and ``"log^2"``, which have no dimension."""
+        """``"s^2"``; or ``"rel^2"`` and ``"log^2"``, which have no dimension."""
         return _UNITS[self.errors]
 
     def against(self, measured: Measured) -> Misfit:
-        """Return the loss bound to what was measured, with its residuals and derivatives.
+        """Return the loss bound to the measured latencies, with residuals and derivatives.
 
-        Raises ``FitError`` where nothing was measured of some term.
+        Raises ``FitError`` if a term has no measured latency.
         """
         return Misfit(
             self.terms,
@@ -134,7 +140,7 @@ class Loss:
 
 
 def find_loss(loss: str | Loss) -> Loss:
-    """Return a loss as it is, or parse its text; raises ``FitError`` for anything else."""
+    """Return a loss itself, or parse its text. Raises ``FitError`` for anything else."""
     if isinstance(loss, Loss):
         return loss
     if not isinstance(loss, str):
@@ -143,7 +149,7 @@ def find_loss(loss: str | Loss) -> Loss:
 
 
 def _read(word: str, text: str) -> Term | dict[str, Any]:
-    """Return what one word of a loss sets."""
+    """Return the term or the fields that one word of a loss sets."""
     key, colon, argument = word.partition(":")
     target, _, statistic = key.partition(".")
     if target in TARGETS:
@@ -178,7 +184,7 @@ def _number(word: str, argument: str, text: str) -> float | int:
             return kind(argument)
         except ValueError:
             pass
-    raise FitError(f"loss {text!r}: {word!r} needs a number behind its name, as in 'warmup:10'")
+    raise FitError(f"loss {text!r}: {word!r} needs a number after its name, as in 'warmup:10'")
 
 
 def _checked(target: str, statistic: str = "", weight: float = 1.0) -> Term:
@@ -201,7 +207,7 @@ def _known(what: str, name: object, known: Collection[str]) -> None:
 
 def _positive(what: str, value: object) -> float:
     good = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not good or not 0 < value < math.inf:  # type: ignore[operator]  # good says it is a number
+    if not good or not 0 < value < math.inf:  # type: ignore[operator]  # if good, it is a number
         raise FitError(f"{what} must be a number > 0, got {value!r}")
     return float(value)  # type: ignore[arg-type]
 
@@ -224,10 +230,10 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
     {
         # mean of the mean squared errors of TTFT and E2E, matched by request
         "original": Loss(_BOTH, errors="absolute"),
-        # the formula of the original experiment, which compared E2Es in order of completion with
-        # measured ones in request order: a perfect simulator scores far from 0
+        # the formula of the original experiment. It compared simulated E2Es in order of completion
+        # with measured ones in request order, so a perfect simulator scores far from 0
         "original-unpaired": Loss(_BOTH, errors="absolute", unpaired=True),
-        # robust relative errors, the E2Es of most weight: predicts other loads best
+        # robust relative errors, with most weight on E2E: this loss predicts other loads best
         "recipe": Loss((Term("ttft"), Term("e2e", weight=5.0)), rho="soft_l1", scale=0.05),
     }
 )

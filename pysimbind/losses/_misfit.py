@@ -1,8 +1,8 @@
-"""A loss bound to what was measured: its value, and residuals whose squares sum up to it.
+"""A loss bound to measured latencies: its value, and residuals whose squares sum to it.
 
-With e the error of one latency, w its share of the loss and rho as in ``Loss``, the loss is the sum
-of w rho(e), and its residuals are r = √w sign(e) √rho(e). So any least-squares method minimises the
-loss, robust or not, and its gradient is 2 Jᵀr.
+Let e be the error of one latency, w its share of the loss, and rho as in ``Loss``. The loss is the
+sum of w rho(e). Its residuals are r = √w sign(e) √rho(e), and its gradient is 2 Jᵀr. So any
+least-squares method minimises the loss, robust or not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _Scaled = Callable[[FloatArray, float], FloatArray]
 
 
 class _Error(NamedTuple):
-    """An error as a function of (simulated, measured), and its derivative by the simulated."""
+    """An error as a function of (simulated, measured), and its derivative by simulated."""
 
     value: _Function
     slope: _Function
@@ -40,7 +40,7 @@ ERRORS: Mapping[str, _Error] = MappingProxyType(
         "log": _Error(lambda s, m: np.log(s / m), lambda s, m: 1 / s),
     }
 )
-"""What an error is."""
+"""The definitions of an error, by name."""
 
 
 class _Rho(NamedTuple):
@@ -51,7 +51,7 @@ class _Rho(NamedTuple):
 
 
 def _soft_l1(e: FloatArray, scale: float) -> FloatArray:
-    # rho = e² 2 / (1 + √(1 + (e/C)²)): no difference of nearly equal numbers
+    # rho = e² 2 / (1 + √(1 + (e/C)²)): this form subtracts no nearly equal numbers
     root: FloatArray = e * np.sqrt(2 / (1 + np.hypot(1, e / scale)))
     return root
 
@@ -79,30 +79,30 @@ RHOS: Mapping[str, _Rho] = MappingProxyType(
         "huber": _Rho(_huber, _huber_slope),
     }
 )
-"""How errors count."""
+"""The definitions of rho, by name."""
 
 
 class _Part:
-    """One term of a loss: which requests it compares, with what."""
+    """One term of a loss: the requests that it compares, and their measured values."""
 
     def __init__(self, term: Term, quantile: float | None, share: float) -> None:
         self.term, self.quantile, self.share = term, quantile, share
         self.requests: IndexArray
-        self.measured: FloatArray  # [n], or [1] where it is a statistic
-        self.divisor: FloatArray | None = None  # of TPOT: output tokens - 1
+        self.measured: FloatArray  # [n], or [1] for a statistic
+        self.divisor: FloatArray | None = None  # for TPOT: output tokens - 1
 
     def simulated(self, latencies: Latencies) -> FloatArray:
-        """Return its latencies [..., n] of those of all requests [..., R]."""
+        """Return the term's latencies [..., n] from those of all requests [..., R]."""
         if self.divisor is None:
-            # take, not [..., requests]: it keeps rows contiguous, so that a row's sum does not
-            # depend on the batch
+            # np.take keeps rows contiguous, unlike [..., requests]. So the sum of a row does not
+            # depend on the batch.
             values: FloatArray = np.take(latencies[self.term.target], self.requests, axis=-1)
             return values
         e2e, ttft = (np.take(latencies[n], self.requests, axis=-1) for n in ("e2e", "ttft"))
         return (e2e - ttft) / self.divisor
 
     def statistic(self, values: FloatArray) -> FloatArray:
-        """Return the mean or quantile [..., 1] of values [..., n], or them as they are."""
+        """Return the mean or quantile [..., 1] of values [..., n], or the values themselves."""
         if not self.term.statistic:
             return values
         if self.quantile is None:
@@ -126,18 +126,17 @@ class _Part:
 
 
 def _between(quantile: float, count: int) -> tuple[int, int, float]:
-    """Return the order statistics that a quantile lies between, and the share of the upper."""
+    """Return the two order statistics around a quantile, and the share of the upper one."""
     position = quantile * (count - 1)
     low = int(position)
     return low, min(low + 1, count - 1), position - low
 
 
 class Misfit:
-    """A loss against what was measured; its keywords are the fields of ``Loss``.
+    """A loss bound to measured latencies. Its keywords are the fields of ``Loss``.
 
-    Where a candidate never finishes some request, or a square overflows, the value and all
-    residuals are infinite, and derivatives NaN. Raises ``FitError`` where nothing was measured of
-    some term.
+    If a candidate never finishes some request, or a square overflows, the value and all residuals
+    are infinite, and derivatives NaN. Raises ``FitError`` if a term has no measured latency.
     """
 
     def __init__(
@@ -154,12 +153,12 @@ class Misfit:
         self._arrival_s = measured.arrival_s
         self._unpaired = unpaired
         self._error, self._rho = ERRORS[errors], RHOS[rho]
-        self._scale = 1.0 if scale is None else scale  # squared errors don't look at it
+        self._scale = 1.0 if scale is None else scale  # squared errors do not use it
         self._parts = _parts(terms, measured, warmup, zero_counts=errors == "absolute")
 
     @property
     def requests(self) -> IndexArray:
-        """The request that each residual [M] is about; -1 for a mean or quantile."""
+        """The request of each residual [M]; -1 for a mean or quantile."""
         about = [[-1] if part.term.statistic else part.requests for part in self._parts]
         return np.concatenate(about).astype(np.int64)
 
@@ -167,7 +166,7 @@ class Misfit:
         """Return the losses [N] of simulated latencies [N, R]; never NaN."""
         latencies = self._latencies(ttft, e2e)
         loss = np.zeros(len(ttft))
-        # a square that overflows is a loss of infinity, and so is the log of nothing
+        # a square that overflows gives a loss of infinity, and so does the log of 0
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for part in self._parts:
                 r = self._residuals(part, latencies)
@@ -176,7 +175,7 @@ class Misfit:
         return np.where(unfinished | np.isnan(loss), np.inf, loss)
 
     def residuals(self, ttft: FloatArray, e2e: FloatArray) -> tuple[float, FloatArray]:
-        """Return the loss, the same bits as ``values``, and the residuals [M] of latencies [R]."""
+        """Return the loss, bit for bit as ``values``, and the residuals [M] of latencies [R]."""
         latencies = self._latencies(ttft, e2e)
         loss = 0.0
         residuals = []
@@ -186,7 +185,7 @@ class Misfit:
                 loss += float(np.mean(r * r)) * part.share
                 residuals.append(r * _root(part))
         joined = np.concatenate(residuals)
-        # NaN in, NaN out; a sum is quicker than looking at each
+        # a NaN makes the sum NaN; one sum is quicker than a test of each
         if not np.isfinite(loss + ttft.sum() + e2e.sum()):
             return np.inf, np.full_like(joined, np.inf)
         return loss, joined
@@ -194,7 +193,7 @@ class Misfit:
     def jacobian(
         self, ttft: FloatArray, e2e: FloatArray, ttft_jac: FloatArray, e2e_jac: FloatArray
     ) -> FloatArray:
-        """Return the derivatives [M, P] of the residuals, from those of the latencies, [R, P]."""
+        """Return the derivatives [M, P] of the residuals, from those of the latencies [R, P]."""
         latencies = self._latencies(ttft, e2e)
         order = self._order(e2e)
         rows = {"ttft": ttft_jac, "e2e": e2e_jac if order is None else e2e_jac[order]}
@@ -213,7 +212,7 @@ class Misfit:
         return part.statistic_jac(simulated, jac) * (slope * _root(part))[:, np.newaxis]
 
     def _residuals(self, part: _Part, latencies: Latencies) -> FloatArray:
-        """Return sign(e) √rho(e) [..., n] of a part's errors e."""
+        """Return sign(e) √rho(e) [..., n] for the errors e of a part."""
         value = part.statistic(part.simulated(latencies))
         return self._rho.root(self._error.value(value, part.measured), self._scale)
 
@@ -225,7 +224,7 @@ class Misfit:
     def _order(self, e2e: FloatArray) -> IndexArray | None:
         if not self._unpaired:
             return None
-        # stable: ties stay in request order
+        # stable: equal times stay in request order
         return np.argsort(self._arrival_s + e2e, axis=-1, kind="stable")
 
 
@@ -261,7 +260,7 @@ def _parts(
 
 
 def _target(term: Term, measured: Measured) -> tuple[FloatArray, FloatArray | None]:
-    """Return a measured latency [R], NaN where there is none, and what TPOT divides by."""
+    """Return a measured latency [R], NaN if missing, and the divisor of TPOT."""
     if term.target != "tpot":
         return getattr(measured, term.target), None
     if measured.output_tokens is None:

@@ -1,4 +1,4 @@
-"""What a loss compares: the latencies that were measured, and its terms."""
+"""What a loss compares: measured latencies, and its terms."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 TARGETS: tuple[str, ...] = ("ttft", "e2e", "tpot")
-"""What can be compared: time to first token, end-to-end latency, time per output token after it."""
+"""The latencies: time to first token, end-to-end, and time per output token after it."""
 
 STATISTICS: Mapping[str, float | None] = MappingProxyType(
     {"mean": None, "p50": 0.50, "p90": 0.90, "p99": 0.99}
 )
-"""What can be compared over all requests, instead of request by request; quantiles by value."""
+"""The statistics over all requests that a term may compare; quantiles by value."""
 
 
 class Measured(NamedTuple):
-    """What a loss compares with, per request [R]: arrivals, TTFTs and E2Es in seconds, NaN: failed.
-
-    ``output_tokens`` are needed for TPOT only.
-    """
+    """The measured values of R requests that a loss compares with."""
 
     arrival_s: FloatArray
+    """Arrivals [R] in seconds."""
     ttft: FloatArray
+    """Time to first token [R] in seconds; NaN: failed."""
     e2e: FloatArray
+    """End-to-end latency [R] in seconds; NaN: failed."""
     output_tokens: npt.NDArray[np.int64] | None = None
+    """Output lengths [R]; only TPOT needs them."""
 
 
 class Term(NamedTuple):
-    """A latency to compare, one of ``TARGETS``: per request, or one of ``STATISTICS``.
-
-    ``weight``: above 0. A loss divides by the sum of its weights.
-    """
+    """One latency that a loss compares."""
 
     target: str
+    """One of ``TARGETS``."""
     statistic: str = ""
+    """One of ``STATISTICS``; ``""``: compare request by request."""
     weight: float = 1.0
+    """Weight > 0. A loss divides by the sum of its weights."""
 
     @property
     def label(self) -> str:

@@ -1,1 +1,1 @@
-"""What is known of vLLM itself: its flags, its settings in logs, and its client's arrivals."""
+"""Knowledge of vLLM itself: its flags, its settings in logs, and its client's arrivals."""

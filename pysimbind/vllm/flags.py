@@ -1,4 +1,4 @@
-"""The flags of ``vllm serve``, read into settings of ``ServerConfig``."""
+"""Read the flags of ``vllm serve`` into settings of ``ServerConfig``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VALUES: tuple[str, ...] = (
 """Settings that have a value, by their names in ``ServerConfig``."""
 
 _RENAMED = {"num_gpu_blocks": "num-gpu-blocks-override"}
-# flag without its leading dashes -> (field, value of an on/off flag or None where one must follow)
+# flag without leading dashes -> (field, value of an on/off flag; None: a value must follow)
 _TABLE: dict[str, tuple[str, bool | None]] = {}
 for _field in VALUES:
     _TABLE[_RENAMED.get(_field, _field.replace("_", "-"))] = (_field, None)
@@ -39,7 +39,7 @@ for _field in SWITCHES:
     _TABLE[_field.replace("_", "-")] = (_field, True)
     _TABLE["no-" + _field.replace("_", "-")] = (_field, False)
 
-# Limits beside another one: what counts for the scheduler is the smaller of the two.
+# Settings that also limit another setting. The scheduler uses the smaller of the two.
 LIMITS = {
     "max_num_active_seqs": "max_num_seqs",
     "max_num_scheduled_tokens": "max_num_batched_tokens",
@@ -49,14 +49,14 @@ _TABLE |= {_limit.replace("_", "-"): (_limit, None) for _limit in LIMITS}
 NAMES: tuple[str, ...] = tuple(name.replace("-", "_") for name in _TABLE)
 """The flags that are read, with underscores and without their leading dashes."""
 
-# Above this likeness an unknown flag is taken for a misspelling, unless vLLM has a flag so named.
+# An unknown flag this similar to a known one is a misspelling, unless vLLM has such a flag.
 _LIKENESS = 0.75
 _ALIKE = (
     *("hash-block-size", "mamba-block-size", "max-log-len", "max-num-queued-tokens"),
     *("dbo-prefill-token-threshold", "long-prefill-token-threshold-adaptive"),
     "no-long-prefill-token-threshold-adaptive",
 )
-# What ends a command in a shell, or says where its output goes.
+# Shell words that end a command or redirect its output.
 _SHELL = re.compile(r"\|.*|&.*|;.*|\d*[<>].*|#.*", re.DOTALL)
 _MODULE = re.compile(r"vllm\.entrypoints\.[\w.]*api_server")
 _SCALE = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -64,7 +64,7 @@ _BINARY_SCALE = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def parse(args: str | Iterable[str]) -> dict[str, Any]:
-    """Return field -> value for the flags that are modelled; the last of a repeated flag counts.
+    """Return field -> value for the modelled flags. If a flag is repeated, the last one counts.
 
     Raises ``ConfigError`` for a bad or missing value, a misspelt flag, or a stray word.
     """
@@ -94,7 +94,7 @@ def parse(args: str | Iterable[str]) -> dict[str, Any]:
 
 
 def narrowed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings in which those of ``LIMITS`` have lowered what they limit."""
+    """Return settings after those of ``LIMITS`` have lowered the settings that they limit."""
     fields = {name: value for name, value in settings.items() if name not in LIMITS}
     for limit, field in LIMITS.items():
         if limit in settings:
@@ -112,7 +112,7 @@ def _split(args: str | Iterable[str]) -> list[str]:
 
 
 def _of_server(tokens: list[str]) -> list[str]:
-    """Return the server's words of a pasted shell line: no other commands, files or comments."""
+    """Return the server's words from a pasted shell line, without other commands and comments."""
     called = (i for i, token in enumerate(tokens) if token == "serve" or _MODULE.fullmatch(token))
     words = tokens[next(called, -1) + 1 :]
     for i, word in enumerate(words):
@@ -144,7 +144,7 @@ def _value(flag: str, field: str, switch: bool | None, text: str | None) -> Any:
         except ValueError as exc:
             raise ConfigError(f"{flag}: {text!r} is not a number") from exc
     if field == "max_model_len" and text in ("auto", "-1"):
-        return None  # vLLM fits it to the model and the memory: not known here
+        return None  # vLLM chooses it by model and memory: unknown here
     return human_int(flag, text)
 
 

@@ -1,7 +1,7 @@
-"""What is known of a server, and from where: its log, its command line, files beside a measurement.
+"""The settings of a server, from its log, its command line, or files beside a measurement.
 
-Each source gives a ``Known``; ``resolve`` merges them into a ``ServerConfig`` and says for each
-setting where it came from, or what is assumed.
+Each source gives a ``Known``. ``resolve`` merges them into a ``ServerConfig``, and reports for each
+setting its source or the assumption.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ..errors import ConfigError
 from . import flags
 
 SETTINGS: tuple[str, ...] = tuple(n for n in FIELDS if n not in ("semantics", "horizon_s"))
-"""The settings that a server has; the others say how to simulate it."""
+"""The settings of a server. The other fields say how to simulate it."""
 
 _ASYNC_SINCE, _SYNC_UNTIL = (0, 15), (0, 11)
 _BLOCK_SIZES = (1, 8, 16, 32, 64, 128, 256)
 
-# Names that files and logs use for the same things.
+# Other names that files and logs use for a setting.
 _ALIASES = {
     "max_seq_len": "max_model_len",
     "chunked_prefill_enabled": "enable_chunked_prefill",
@@ -43,7 +43,7 @@ _ASYNC = re.compile(r"Asynchronous scheduling is (enabled|disabled)")
 # vLLM's CPU platform turns asynchronous scheduling off, whatever the flags say.
 _ON_CPU = re.compile(r"LLM engine .*config: .*\bdevice_config=cpu\b")
 
-# What stands for a setting that nothing told, where it is not the default of every release.
+# The assumption for an unknown setting, if the default differs between releases.
 _UNTOLD = {
     "num_gpu_blocks": "a pool without limit is assumed",
     "max_model_len": "no limit is assumed",
@@ -55,37 +55,37 @@ _UNTOLD = {
 
 @dataclass(frozen=True)
 class Known:
-    """What one source says of a server.
-
-    ``where``: the source, a file or a word; ``settings``: field of ``ServerConfig`` -> value;
-    ``kv_cache_tokens``: the size of the KV pool in tokens; ``vllm_version`` as in ``0.11.0``.
-    """
+    """The settings of a server that one source gives."""
 
     where: str
+    """The source: a file or a word."""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    """Field of ``ServerConfig`` -> value."""
     kv_cache_tokens: int | None = None
+    """Size of the KV pool in tokens, if given."""
     vllm_version: str | None = None
+    """Version as in ``0.11.0``, if given."""
 
     @property
     def cited(self) -> str:
-        """The source without its folder, as a report that others read names it."""
+        """The source without its folder, for reports that others read."""
         return os.path.basename(self.where)
 
 
 def from_vllm_args(args: str, where: str) -> Known:
     """Read a ``vllm serve`` command line, pasted as one string.
 
-    Raises ``ConfigError`` for a bad value or a misspelt flag; flags that are not modelled are
-    skipped.
+    Flags that are not modelled are skipped. Raises ``ConfigError`` for a bad value or a misspelt
+    flag.
     """
     return Known(where, flags.parse(args))
 
 
 def from_mapping(mapping: Mapping[str, Any], where: str) -> Known:
-    """Pick the settings out of a mapping that may hold anything else as well; null is unknown.
+    """Read the settings in a mapping that may hold other keys too. Null means unknown.
 
-    ``max_seq_len`` and the like are read as the field they mean, ``kv_cache_tokens`` and
-    ``num_kv_tokens`` as the size of the KV pool, ``vllm_version`` as what it says.
+    ``max_seq_len`` and similar names are read as the field that they mean. ``kv_cache_tokens`` and
+    ``num_kv_tokens`` are the size of the KV pool. ``vllm_version`` is the version.
     """
     settings = {}
     for name, value in mapping.items():
@@ -100,14 +100,14 @@ def from_mapping(mapping: Mapping[str, Any], where: str) -> Known:
 
 
 def from_log(text: str, where: str) -> Known:
-    """Read what a vLLM server said at its start; of several starts in one log, the last.
+    """Read the settings that a vLLM server logs when it starts; the last of several starts counts.
 
     The lines are those of ``vllm/entrypoints/openai/api_server.py`` (version, ``non-default
     args``), ``vllm/v1/engine/core.py`` (``Initializing a V1 LLM engine``),
-    ``vllm/config/scheduler.py`` (token budget), ``vllm/config/vllm.py`` (asynchronous
-    scheduling), ``vllm/v1/core/kv_cache_utils.py`` (``GPU KV cache size``) and
-    ``vllm/v1/metrics/loggers.py`` (``num_gpu_blocks is``). Raises ``ConfigError`` where none of
-    them is there, and where the pool has several sizes: data-parallel engines are not modelled.
+    ``vllm/config/scheduler.py`` (token budget), ``vllm/config/vllm.py`` (asynchronous scheduling),
+    ``vllm/v1/core/kv_cache_utils.py`` (``GPU KV cache size``) and ``vllm/v1/metrics/loggers.py``
+    (``num_gpu_blocks is``). Raises ``ConfigError`` if the text has none of them, or if the pool has
+    several sizes: data-parallel engines are not modelled.
     """
     text = text[_last_start(text) :]
     settings: dict[str, Any] = {}
@@ -136,13 +136,13 @@ def from_log(text: str, where: str) -> Known:
 
 
 def resolve(sources: Sequence[Known]) -> tuple[ServerConfig, dict[str, Any]]:
-    """Merge what is known, the last source winning, and say where each setting came from.
+    """Merge sources into a config (the last source wins), and report the origin of each setting.
 
-    The report holds ``sources`` {setting: where}, ``assumed`` {setting: value} for those that
-    nothing told (see ``assumption``), and ``vllm_version`` if known. KV blocks may follow from the
-    pool's tokens, the block size from tokens and blocks, and asynchronous scheduling from the
-    version: on since 0.15, off until 0.11. Raises ``ConfigError``, naming the source, for a bad
-    value.
+    The report holds ``sources`` {setting: where}, ``assumed`` {setting: value} for unknown settings
+    (see ``assumption``), and ``vllm_version`` if known. Some settings follow from others: KV blocks
+    from the pool's tokens, the block size from tokens and blocks. Asynchronous scheduling follows
+    from the version: on since 0.15, off until 0.11. Raises ``ConfigError``, with the source, for a
+    bad value.
     """
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
@@ -163,7 +163,7 @@ def resolve(sources: Sequence[Known]) -> tuple[ServerConfig, dict[str, Any]]:
 
 
 def assumption(name: str) -> str:
-    """Say in words what stands for a setting that nothing told."""
+    """Say in words what is assumed for an unknown setting."""
     return _UNTOLD.get(name, "vLLM's default is assumed")
 
 
@@ -214,7 +214,7 @@ def _infer_async(version: str | None, values: dict[str, Any], origin: dict[str, 
 
 
 def _last_start(text: str) -> int:
-    """Return where the last start begins: an engine's first words belong to its server's."""
+    """Return where the last start begins. An engine's first lines belong to its server."""
     starts = [match.start() for match in _START.finditer(text) if "API" in match[0]]
     if not starts:
         starts = [match.start() for match in _START.finditer(text)]
@@ -226,7 +226,7 @@ def _named(pairs: Iterable[tuple[str, str]], where: str) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for name, text in pairs:
         known = _ALIASES.get(name, name)
-        to_choose = text in ("None", "-1")  # -1: vLLM is to find one that fits
+        to_choose = text in ("None", "-1")  # -1: vLLM chooses the value
         if known in (*SETTINGS, *flags.LIMITS) and not to_choose:
             settings[known] = _value(known, text, where)
     return settings

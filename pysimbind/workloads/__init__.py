@@ -1,7 +1,7 @@
 """Workloads to simulate: drawn from distributions, or read from datasets.
 
-``generate`` draws lengths, arrivals, shared prefixes and sessions; ``from_sharegpt`` samples raw
-ShareGPT conversations as vLLM's benchmark does; ``from_tokenised`` reads the original experiment's
+``generate`` draws lengths, arrivals, shared prefixes and sessions. ``from_sharegpt`` samples raw
+ShareGPT conversations as vLLM's benchmark does. ``from_tokenised`` reads the original experiment's
 token lists. Every part is an object (modules ``lengths``, ``arrivals``, ``prefixes``) or a text.
 """
 

@@ -1,4 +1,4 @@
-"""Workloads drawn from distributions, every purpose by a stream of its own."""
+"""Workloads drawn from distributions, with one random stream per purpose."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .arrivals import Arrivals, as_arrivals
 from .lengths import Lengths, as_lengths
 from .prefixes import Prefixes, Sessions, as_prefixes, as_sessions, spell
 
-# One stream each. A further purpose goes to the end, so that the others stay what they are.
+# One stream per purpose. Add a new purpose at the end: the other streams then stay the same.
 _STREAMS = ("arrivals", "input_tokens", "output_tokens", "prefix", "turns", "think")
 
 
@@ -31,15 +31,15 @@ def generate(
     """Return a workload of ``num_requests`` requests drawn from distributions.
 
     ``input_tokens``, ``output_tokens``: see ``as_lengths`` for the texts. ``arrivals``: see
-    ``as_arrivals``; with sessions, when their first turns are sent. ``prefix``: tokens shared
-    between requests, in front of ``input_tokens``. ``sessions``: conversations, of which
-    ``input_tokens`` are the user's new tokens in each turn; requests are in order of arrival, and
-    ``num_requests`` counts turns. ``max_concurrency``: closed loop, see ``Workload``. There are
-    token ids where there are prefixes or sessions: only then something can repeat.
+    ``as_arrivals``; with sessions, these are the times of their first turns. ``prefix``: tokens
+    shared between requests, in front of ``input_tokens``. ``sessions``: conversations. Then
+    ``input_tokens`` are the user's new tokens in each turn, ``num_requests`` counts turns, and
+    requests are in order of arrival. ``max_concurrency``: closed loop, see ``Workload``. Only
+    workloads with prefixes or sessions have token ids: without them nothing can repeat.
 
     ``seed``: an integer >= 0. Arrivals, prompt lengths, output lengths, prefixes, turns and think
-    times each have a stream of their own (children of numpy's ``SeedSequence``): changing one of
-    them does not change what the others draw. Raises ``WorkloadError`` for anything out of range.
+    times have a random stream each (children of numpy's ``SeedSequence``). A change of one of them
+    does not change the draws of the others. Raises ``WorkloadError`` for anything out of range.
     """
     count = integer("num_requests", num_requests, 1, 2**31)
     process, shared, talk = as_arrivals(arrivals), as_prefixes(prefix), as_sessions(sessions)
@@ -67,7 +67,7 @@ def generate(
 
 
 def seed_streams(seed: int) -> dict[str, np.random.SeedSequence]:
-    """Return the independent streams of a seed by their purpose."""
+    """Return the independent random streams of a seed, by purpose."""
     root = np.random.SeedSequence(integer("seed", seed, 0, 2**128))
     return dict(zip(_STREAMS, root.spawn(len(_STREAMS)), strict=True))
 
@@ -81,7 +81,8 @@ def _turns(
 ) -> tuple[IntArray, IntArray, FloatArray]:
     """Return the session of each request [R], its prompt tokens after the prefix, and its wait.
 
-    The wait is in seconds since the session began. Without sessions, each request is one.
+    The wait is in seconds since the session began. Without sessions, each request is its own
+    session.
     """
     if talk is None:
         return np.arange(new.size), new, np.zeros(new.size)
@@ -91,7 +92,7 @@ def _turns(
 
 
 def _before(values: npt.NDArray[Any], session: IntArray) -> npt.NDArray[Any]:
-    """Sum up, for each turn [R], the values of the turns before it in its session."""
+    """Return, for each turn [R], the sum of the values of the earlier turns in its session."""
     before = np.concatenate((np.zeros(1, values.dtype), np.cumsum(values)[:-1]))
     first = np.searchsorted(session, session)  # where the session begins
     sums: npt.NDArray[Any] = before - before[first]

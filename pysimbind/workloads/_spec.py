@@ -1,7 +1,7 @@
 """The texts that describe a part of a workload: ``kind:key=value,key=value``.
 
-Values without a key fill the parameters of the kind in their order: ``uniform:16,512``. A kind that
-is itself a value has its own in brackets: ``turns=uniform(1,8),think_s=10``.
+Values without a key fill the parameters of the kind in order: ``uniform:16,512``. If a value is
+itself a kind, its values stand in brackets: ``turns=uniform(1,8),think_s=10``.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ T = TypeVar("T")
 
 _KEYLESS = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.VAR_POSITIONAL)
 _BRACKETS = re.compile(r"([^:()]*)\((.*)\)", re.DOTALL)
-_COMMA = re.compile(r",(?![^(]*\))")  # none within brackets
+_COMMA = re.compile(r",(?![^(]*\))")  # no comma inside brackets
 
 
 def parse_kind(text: str, what: str, kinds: Mapping[str, Callable[..., T]]) -> T:
-    """Make what ``text`` describes, by one of ``kinds``; ``what`` names it in errors.
+    """Make the object that ``text`` describes, with one of ``kinds``. Errors begin with ``what``.
 
-    A kind is a class or function. Its parameters are numbers, unless their annotation has ``str``.
-    Raises ``WorkloadError`` for an unknown kind or key, naming the nearest, and for bad values.
+    A kind is a class or function. Its parameters are numbers, unless their annotation contains
+    ``str``. Raises ``WorkloadError`` for an unknown kind or key, with the nearest known one, and
+    for bad values.
     """
     nested = _BRACKETS.fullmatch(text.strip())
     parts = nested.groups() if nested else text.partition(":")[::2]
@@ -39,7 +40,7 @@ def parse_kind(text: str, what: str, kinds: Mapping[str, Callable[..., T]]) -> T
 
 
 def parse_values(text: str, where: str, make: Callable[..., T]) -> T:
-    """Call ``make`` with the comma-separated values in ``text``; errors begin with ``where``."""
+    """Call ``make`` with the comma-separated values in ``text``. Errors begin with ``where``."""
     known = inspect.signature(make, eval_str=True).parameters
     keyless: list[Any] = []
     named: dict[str, Any] = {}

@@ -1,7 +1,7 @@
-"""When requests come: arrival processes.
+"""Arrival processes: when requests are sent.
 
-``pysimbind.vllm.arrivals`` has the generators of the benchmark client as functions; here they stand
-beside all others. The first request comes at 0, save in ``VllmBench``.
+``pysimbind.vllm.arrivals`` has the generators of vLLM's benchmark client as functions. Here they
+are classes, like all other processes. The first request arrives at 0, except in ``VllmBench``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class AtOnce(Arrivals):
 
 @dataclass(frozen=True)
 class Constant(Arrivals):
-    """``rate`` requests a second, with equal gaps."""
+    """``rate`` requests per second, with equal gaps."""
 
     rate: float
 
@@ -70,10 +70,11 @@ class Constant(Arrivals):
 
 @dataclass(frozen=True)
 class Gamma(Arrivals):
-    """``rate`` requests a second, with gamma distributed gaps.
+    """``rate`` requests per second, with gamma distributed gaps.
 
     ``burstiness`` is vLLM's: the shape of the distribution. 1 is a Poisson process, smaller is
-    burstier, infinity is constant; the gaps' coefficient of variation is 1 / sqrt(burstiness).
+    burstier, infinity gives constant gaps. The gaps' coefficient of variation is 1 /
+    sqrt(burstiness).
     """
 
     rate: float
@@ -111,9 +112,9 @@ class Bursts(Arrivals):
 
 @dataclass(frozen=True)
 class Replayed(Arrivals):
-    """Recorded ``times_s`` in seconds of any clock, counted from the first; ``speed`` times faster.
+    """Recorded ``times_s`` in seconds of any clock, counted from the first, ``speed`` times faster.
 
-    The first of them serve where there are more than requests; fewer are an error.
+    If there are more times than requests, the first ones are used. Fewer are an error.
     """
 
     times_s: tuple[float, ...]
@@ -146,7 +147,7 @@ class Replayed(Arrivals):
 class VllmBench(Arrivals):
     """``vllm bench serve`` since late July 2025: see ``rescaled_arrivals``.
 
-    ``seed`` is the client's ``--seed``; None takes that of the workload.
+    ``seed`` is the client's ``--seed``. None uses the workload's seed.
     """
 
     rate: float
@@ -156,10 +157,10 @@ class VllmBench(Arrivals):
     _generator: ClassVar[Callable[..., FloatArray]] = staticmethod(rescaled_arrivals)
 
     def __post_init__(self) -> None:
-        self.times(1, np.random.SeedSequence(0))  # raises for what is out of range
+        self.times(1, np.random.SeedSequence(0))  # raises for values out of range
 
     def times(self, num_requests: int, seed: np.random.SeedSequence) -> FloatArray:
-        """Return times [num_requests] in seconds, to the bit those of the client."""
+        """Return times [num_requests] in seconds, bit for bit those of the client."""
         start = seed.entropy if self.seed is None else self.seed
         return self._generator(num_requests, self.rate, burstiness=self.burstiness, seed=start)
 
@@ -187,7 +188,7 @@ def _poisson(rate: float) -> Gamma:
 
 
 def _replayed(file: str, speed: float = 1.0) -> Replayed:
-    """Take the times of a JSON file that is a list of seconds."""
+    """Read the times from a JSON file with a list of seconds."""
     listed = read_json(file, WorkloadError)
     if not isinstance(listed, list):
         raise WorkloadError(f"{file}: must be a JSON list of arrival times in seconds")
@@ -214,7 +215,7 @@ ARRIVALS: Mapping[str, Any] = MappingProxyType(
 
 
 def as_arrivals(value: Arrivals | str) -> Arrivals:
-    """Return a process as it is, or parse a text.
+    """Return a process itself, or parse a text.
 
     Texts: ``"at-once"``, ``"constant:rate=8"``, ``"poisson:rate=8"``, ``"gamma:rate=8,
     burstiness=0.5"``, ``"bursts:size=16,period_s=2"``, ``"replayed:file=times.json,speed=2"``,

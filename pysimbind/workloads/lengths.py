@@ -1,9 +1,9 @@
-"""How long prompts and outputs are: distributions of token counts.
+"""Distributions of token counts, for prompts and outputs.
 
-Lengths are whole numbers from 1 on. A draw of a continuous distribution is rounded to the nearest
-integer and then clipped to [min, max]: each request costs one draw whatever the limits are, so that
-a limit changes only the requests that it cuts. ``mean``, ``median``, ``cv`` and ``sigma`` are those
-of the distribution before that.
+Lengths are whole numbers >= 1. A draw of a continuous distribution is rounded to the nearest
+integer, then clipped to [min, max]. Each request uses one draw whatever the limits are, so a limit
+changes only the requests outside it. ``mean``, ``median``, ``cv`` and ``sigma`` describe the
+distribution before rounding and clipping.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Lengths(ABC):
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, size: int) -> IntArray:
-        """Return token counts [size], all >= 1; a shorter sample is the beginning of a longer."""
+        """Return token counts [size], all >= 1. Shorter samples begin longer ones."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class Constant(Lengths):
         object.__setattr__(self, "tokens", _tokens("tokens", self.tokens))
 
     def sample(self, rng: np.random.Generator, size: int) -> IntArray:
-        """Return ``tokens`` [size] times; draws nothing."""
+        """Return ``tokens`` [size] times, without a random draw."""
         return np.full(size, self.tokens, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Uniform(Lengths):
-    """Every whole number from ``low`` to ``high``, both included, as likely as any other."""
+    """Every whole number from ``low`` to ``high``, both included, with equal probability."""
 
     low: int
     high: int
@@ -76,7 +76,7 @@ class Uniform(Lengths):
 
 @dataclass(frozen=True, kw_only=True)
 class Lognormal(Lengths):
-    """exp of a normal variable with deviation ``sigma``, around ``median``."""
+    """exp of a normal variable with standard deviation ``sigma``, around ``median``."""
 
     median: float
     sigma: float
@@ -99,7 +99,7 @@ class Lognormal(Lengths):
         min: int = 1,
         max: int = _END - 1,
     ) -> Lognormal:
-        """Take ``mean`` = median exp(sigma²/2) for the median, or ``cv`` for sigma.
+        """Make one from ``mean`` = median exp(sigma²/2) or the median, and from ``cv`` or sigma.
 
         ``cv``, the coefficient of variation, is sqrt(exp(sigma²) - 1).
         """
@@ -118,7 +118,7 @@ class Lognormal(Lengths):
     def sample(self, rng: np.random.Generator, size: int) -> IntArray:
         """Return token counts [size]."""
         exponents = math.log(self.median) + self.sigma * rng.standard_normal(size)
-        # Not rng.lognormal: what is beyond the floats would be infinite, with a warning.
+        # Not rng.lognormal: it overflows to infinity, with a warning.
         return _whole(np.exp(np.minimum(exponents, math.log(_END))), self.min, self.max)
 
 
@@ -144,7 +144,7 @@ class Gamma(Lengths):
 
 @dataclass(frozen=True)
 class Empirical(Lengths):
-    """One of the observed ``values``, drawn with replacement; each as often as it stands there."""
+    """One of the observed ``values``, drawn with replacement. Repeated values are likelier."""
 
     values: tuple[int, ...]
 
@@ -161,7 +161,7 @@ class Empirical(Lengths):
 
 
 def _empirical(*values: int, file: str = "") -> Empirical:
-    """Take the values as they stand, or those of a JSON file that is a list."""
+    """Use the given values, or the list in a JSON file."""
     if bool(values) == bool(file):
         raise WorkloadError("give values, as in 'empirical:16,32', or 'file=lengths.json'")
     if not file:
@@ -188,12 +188,12 @@ LENGTHS: Mapping[str, Any] = MappingProxyType(
 
 
 def as_lengths(value: Lengths | str | int, what: str = "lengths") -> Lengths:
-    """Return a distribution as it is, a number as a constant, or parse a text.
+    """Return a distribution itself, a number as a constant, or parse a text.
 
     Texts: ``"128"``, ``"constant:128"``, ``"uniform:16,512"``, ``"lognormal:mean=512,cv=0.8,
     max=2048"``, ``"lognormal:median=300,sigma=1"``, ``"gamma:mean=200,cv=0.5"``,
-    ``"empirical:16,64,64,256"``, ``"empirical:file=lengths.json"``. Raises ``WorkloadError``,
-    naming ``what``, for anything else.
+    ``"empirical:16,64,64,256"``, ``"empirical:file=lengths.json"``. Raises ``WorkloadError`` for
+    anything else, with ``what`` in its message.
     """
     if isinstance(value, Lengths):
         return value
@@ -220,13 +220,13 @@ def _check_limits(lengths: Lengths, low: str = "min", high: str = "max") -> None
 
 def _check_cv(cv: Any) -> float:
     number = positive("cv", cv)
-    if not 1e-3 <= number <= 1e3:  # beyond, a shape of 1 / cv² is of no use in floats
+    if not 1e-3 <= number <= 1e3:  # outside, floats cannot use a shape of 1 / cv²
         raise WorkloadError(f"cv must be from 0.001 to 1000, got {cv!r}")
     return number
 
 
 def _one_of(**fields: float | None) -> tuple[str, Any]:
-    """Return the name and value of the field that is given; it must be just one."""
+    """Return the name and value of the only given field. Exactly one must be given."""
     given = [(name, value) for name, value in fields.items() if value is not None]
     if len(given) != 1:
         raise WorkloadError(f"give {' or '.join(fields)}, got {'both' if given else 'neither'}")

@@ -1,9 +1,9 @@
-"""Which tokens requests share: prompts that begin alike, and conversations that grow.
+"""The tokens that requests share: common beginnings of prompts, and growing conversations.
 
-A prefix cache asks only whether two prompts begin with the same ids, so ids stand for owners: all
-tokens of a shared prefix have the number of its group, all others that of their session. Two
-requests then agree in the common prefix, or, within a session, in all that was said, and nowhere
-beyond.
+A prefix cache only compares the ids at the beginning of two prompts. So an id just names the owner
+of the token: tokens of a shared prefix have the number of its group, all others the number of their
+session. Two requests share the common prefix. Within a session, they share all earlier turns. They
+share nothing else.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from ..workload import FloatArray, IntArray
 from ._spec import parse_values
 from .lengths import Lengths, as_lengths
 
-_MOST = 2**20  # prefixes: more than any server could hold
+_MOST = 2**20  # most prefixes: more than any server can hold
 
 
 @dataclass(frozen=True)
 class Prefixes:
     """``num_prefixes`` groups of requests, each with a common beginning of ``prefix_len`` tokens.
 
-    The names are those of vLLM's dataset ``prefix_repetition``. The prefix stands before the tokens
-    that a request has of its own, and adds to them. Each session, or request without sessions,
-    draws its group: number k with a weight of 1 / k**skew (Zipf's law; 0: all alike).
+    The names are those of vLLM's dataset ``prefix_repetition``. The prefix stands before a
+    request's own tokens, and adds to their number. Each session draws its group; without sessions
+    each request does. Group k has a weight of 1 / k**skew (Zipf's law; 0: equal weights).
     """
 
     num_prefixes: int
@@ -42,37 +42,39 @@ class Prefixes:
         non_negative("skew", self.skew)
 
     def groups(self, size: int, rng: np.random.Generator) -> IntArray:
-        """Draw group numbers [size], from 0 on."""
+        """Draw group numbers [size], from 0."""
         weights = np.arange(1, self.num_prefixes + 1) ** -float(self.skew)
         bounds = np.cumsum(weights / weights.sum())
         drawn = np.searchsorted(bounds, rng.random(size), side="right")
-        return np.minimum(drawn, self.num_prefixes - 1)  # the last bound may round to below 1
+        return np.minimum(drawn, self.num_prefixes - 1)  # rounding may leave the last bound below 1
 
 
 @dataclass(frozen=True)
 class Sessions:
-    """Conversations: each prompt is all that was said before, and new tokens of the user.
+    """Conversations: each prompt has all that was said before, and new tokens of the user.
 
-    ``turns``: how many there are in a session, a distribution as of lengths. A server's answer
-    cannot hold back the next turn of a workload planned beforehand, so a turn is planned from a
-    nominal latency: it is sent ``ttft_s`` + ``tpot_s`` (output tokens - 1) + think time after the
-    turn before it. The think time is gamma distributed with mean ``think_s`` and coefficient of
-    variation ``think_cv`` (1: exponential; 0: constant). Choose the latencies at least as long as
-    the server's: on a slower one turns overtake their predecessors, and find less in the cache.
-
-    ``max_model_len``: a session ends early where the next turn's prompt and output would exceed it;
-    the turn then opens the next session. None: no limit.
+    A workload is planned in advance, so a turn cannot wait for the server's answer. It is sent
+    after a nominal latency: ``ttft_s`` + ``tpot_s`` (output tokens - 1) + think time after the turn
+    before it. Choose these latencies at least as long as the server's. On a slower server turns
+    overtake earlier turns, and find less in the cache.
     """
 
     turns: Lengths | str | int
+    """Number of turns in a session: a distribution as in ``lengths``."""
     think_s: float
+    """Mean think time in seconds; it is gamma distributed."""
     ttft_s: float
+    """Nominal time to first token, in seconds."""
     tpot_s: float
+    """Nominal time per output token, in seconds."""
     think_cv: float = 1.0
+    """Coefficient of variation of the think time (1: exponential; 0: constant)."""
     max_model_len: int | None = None
+    """Most tokens of a turn's prompt and output; None: no limit. A longer turn ends the session
+    early, and opens the next one."""
 
     def __post_init__(self) -> None:
-        as_lengths(self.turns, "turns")  # raises for what is none
+        as_lengths(self.turns, "turns")  # raises for anything but a distribution
         for name in ("think_s", "ttft_s", "tpot_s"):
             non_negative(name, getattr(self, name))
         if non_negative("think_cv", self.think_cv) and not 1e-3 <= self.think_cv <= 1e3:
@@ -81,10 +83,10 @@ class Sessions:
             integer("max_model_len", self.max_model_len, 1, 2**31)
 
     def numbers(self, tokens: IntArray, prefix_len: int, rng: np.random.Generator) -> IntArray:
-        """Return the session of each request [R], session after session; the last may be cut short.
+        """Return the session of each request [R], in order of sessions; the last may be cut short.
 
-        ``tokens`` [R]: what each turn adds, new prompt and output; ``prefix_len``: what a session
-        begins with.
+        ``tokens`` [R]: new prompt tokens and output tokens of each turn. ``prefix_len``: tokens
+        that a session begins with.
         """
         turns = as_lengths(self.turns, "turns").sample(rng, tokens.size).tolist()
         limit = math.inf if self.max_model_len is None else self.max_model_len
@@ -115,16 +117,16 @@ def spell(
     shared: Prefixes | None,
     rng: np.random.Generator,
 ) -> tuple[list[npt.NDArray[np.int32]], list[npt.NDArray[np.int32]]]:
-    """Return the token ids of prompts and outputs [R], a list each.
+    """Return the token ids of prompts and outputs [R], one list each.
 
-    ``session`` [R]: the number of each request's session; ``own`` [R]: its prompt tokens without
-    the prefix; ``output`` [R]: its output tokens. ``rng`` draws the group of each session.
+    ``session`` [R]: number of each request's session. ``own`` [R]: its prompt tokens without the
+    prefix. ``output`` [R]: its output tokens. ``rng`` draws the group of each session.
     """
     groups, head_len = (0, 0) if shared is None else (shared.num_prefixes, shared.prefix_len)
     heads = np.zeros(session.size, dtype=np.int32)
     if shared is not None:
         heads = shared.groups(int(session.max()) + 1, rng)[session].astype(np.int32)
-    owners = (groups + session).astype(np.int32)  # no number of a group
+    owners = (groups + session).astype(np.int32)  # different from every group number
     prompts = [
         np.repeat(pair, (head_len, tokens))
         for pair, tokens in zip(np.column_stack((heads, owners)), own, strict=True)
@@ -133,16 +135,17 @@ def spell(
 
 
 def as_prefixes(value: Prefixes | str | None) -> Prefixes | None:
-    """Return prefixes as they are, or parse ``"num_prefixes=8,prefix_len=512"``."""
+    """Return prefixes themselves, or parse ``"num_prefixes=8,prefix_len=512"``."""
     if value is None or isinstance(value, Prefixes):
         return value
     return parse_values(_text("prefix", value), f"prefix {value!r}", Prefixes)
 
 
 def as_sessions(value: Sessions | str | None) -> Sessions | None:
-    """Return sessions as they are, or parse a text.
+    """Return sessions themselves, or parse a text.
 
-    So: ``"turns=4,think_s=10,ttft_s=0.2,tpot_s=0.02"``, ``"turns=uniform(1,8),think_s=10,..."``.
+    Examples: ``"turns=4,think_s=10,ttft_s=0.2,tpot_s=0.02"``,
+    ``"turns=uniform(1,8),think_s=10,..."``.
     """
     if value is None or isinstance(value, Sessions):
         return value

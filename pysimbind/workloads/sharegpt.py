@@ -48,15 +48,15 @@ def from_sharegpt(
 
     ``path``: JSON, a list of ``{"conversations": [{"value": text}, ...]}``. ``tokenizer``: a file
     for ``load_tokenizer``, a function from text to token ids, or a tokenizer of ``transformers``.
-    ``output_len``: for all requests, instead of the dataset's (``--sharegpt-output-len``; short
-    ones then pass). ``shuffle=False``: ``--disable-shuffle``. ``oversample=False``:
-    ``--no-oversample``, which gives fewer requests where the file has fewer. ``seed``: the client's
-    ``--seed``; arrivals of vLLM's own kinds take it too, others a stream of their own. Chat
-    templates are not applied.
+    ``output_len``: output length of all requests, instead of the dataset's
+    (``--sharegpt-output-len``; short outputs are then accepted). ``shuffle=False``:
+    ``--disable-shuffle``. ``oversample=False``: ``--no-oversample``; a short file then gives fewer
+    requests. ``seed``: the client's ``--seed``. Arrivals of vLLM's own kinds use this seed too;
+    other arrivals use a stream of their own. Chat templates are not applied.
 
-    Where the file ends first, older releases of vLLM picked others: they drew again with
-    ``random.choices``, today's with ``random.choice``. Raises ``WorkloadError``, naming file and
-    conversation, for what cannot be read, and where no pair passes.
+    If the file ends first, older releases of vLLM chose other requests: they drew again with
+    ``random.choices``, current ones with ``random.choice``. Raises ``WorkloadError`` if something
+    cannot be read, with the file and conversation, and if no pair passes the rules.
     """
     count = integer("num_requests", num_requests, 1, 2**31)
     fixed = None if output_len is None else integer("output_len", output_len, 1, 2**26)
@@ -81,7 +81,7 @@ def from_sharegpt(
 
 
 def _conversations(path: str | os.PathLike[str]) -> list[tuple[int, list[Any]]]:
-    """Return the conversations of two messages or more, with their places in the file."""
+    """Return the conversations of two messages or more, with their indices in the file."""
     data = read_json(path, WorkloadError)
     if not isinstance(data, list):
         raise WorkloadError(f"{path}: must be a JSON list of conversations")

@@ -20,7 +20,7 @@ from ._generate import seed_streams
 from .arrivals import Arrivals, as_arrivals
 
 Row = tuple[list[int], list[int], Any]
-"""Prompt and output token ids, and the arrival delta as it stands in the file."""
+"""Prompt and output token ids, and the arrival delta as the file has it."""
 
 
 def from_tokenised(
@@ -34,12 +34,12 @@ def from_tokenised(
 ) -> Workload:
     """Return the requests of a tokenised ShareGPT file, with the token ids of prompts and outputs.
 
-    ``num_requests``: so many from the beginning; None: all. A message from "human" followed by one
-    from "gpt" is a request; of each conversation the first ``max_pairs`` count (the reader in the
-    original simulator's repository took two), each a request of its own. Conversations without
-    such a pair are left out, and their deltas with them. ``arrivals``: instead of the file's, by a
-    stream of ``seed``. Other keys of the file are ignored. Raises ``WorkloadError`` naming file,
-    conversation and key.
+    ``num_requests``: how many requests to read from the beginning; None: all. A message from
+    "human" followed by one from "gpt" is a pair, and each pair is a request. Of each conversation
+    the first ``max_pairs`` pairs count; the reader in the original simulator's repository took two.
+    Conversations without a pair are left out, with their arrival deltas. ``arrivals``: replaces the
+    file's arrivals, with a random stream of ``seed``. Other keys of the file are ignored. Raises
+    ``WorkloadError`` with file, conversation and key.
     """
     most = None if num_requests is None else integer("num_requests", num_requests, 1, 2**31)
     data = read_json(path, WorkloadError)

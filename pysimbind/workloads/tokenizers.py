@@ -1,6 +1,6 @@
-"""Tokenizers from files, to count and spell text: the extra ``tokenizers``.
+"""Tokenizers from files, to count and encode text. They need the extra ``tokenizers``.
 
-Needs ``tokenizers`` for a ``tokenizer.json`` and ``tiktoken`` for a file of ranks:
+The extra installs ``tokenizers``, for a ``tokenizer.json``, and ``tiktoken``, for a file of ranks:
 ``pip install 'pysimbind[tokenizers]'``.
 """
 
@@ -26,26 +26,26 @@ _CL100K = (
 PATTERNS: Mapping[str, str] = MappingProxyType(
     {
         "cl100k": _CL100K,
-        # Qwen splits numbers into single digits; else it is the same
+        # like cl100k, but Qwen splits numbers into single digits
         "qwen": _CL100K.replace(r"\p{N}{1,3}", r"\p{N}"),
     }
 )
-"""How text is cut before byte pairs are merged, by name; files of tiktoken ranks don't tell.
+"""How text is split before byte pairs are merged, by name. Files of tiktoken ranks do not say.
 
 ``cl100k``: OpenAI's GPT-3.5 and 4 (``tiktoken_ext/openai_public.py``). ``qwen``: Qwen up to Qwen3
-(``PAT_STR`` of its tokenizer). Qwen3.5 has another, with combining marks among the letters: for
-that, give the regular expression itself.
+(``PAT_STR`` of its tokenizer). Qwen3.5 has another pattern, with combining marks among the letters.
+For Qwen3.5, give the regular expression itself.
 """
 
 
 def load_tokenizer(path: str | os.PathLike[str], pattern: str = "cl100k") -> Tokenizer:
-    """Return the tokenizer of a file, a function from text to token ids.
+    """Return the tokenizer of a file: a function from text to token ids.
 
-    A ``.json`` file, or a folder with a ``tokenizer.json``: Hugging Face; special tokens are added
-    as its post-processor says, as ``tokenizer(text).input_ids`` does. A ``.tiktoken`` file of
-    ranks (base64 bytes and rank on each line, as for Qwen): no special tokens; ``pattern`` cuts the
-    text, a name in ``PATTERNS`` or a regular expression. Raises ``WorkloadError`` for a file that
-    is none of these, and ``MissingExtraError`` without the library.
+    A ``.json`` file, or a folder with a ``tokenizer.json``, is read as Hugging Face's. Its
+    post-processor adds special tokens, as ``tokenizer(text).input_ids`` does. A ``.tiktoken`` file
+    of ranks has base64 bytes and a rank on each line, as for Qwen. It adds no special tokens, and
+    ``pattern`` splits the text: a name in ``PATTERNS`` or a regular expression. Raises
+    ``WorkloadError`` for any other file, and ``MissingExtraError`` without the library.
     """
     path = Path(path)
     if path.is_dir():
@@ -67,7 +67,7 @@ def _hugging_face(path: Path) -> Tokenizer:
     data = _read(path)
     try:
         tokenizer = HuggingFace.from_buffer(data)
-    except Exception as exc:  # the library raises no other class
+    except Exception as exc:  # the library raises this class only
         raise WorkloadError(f"{path}: not a tokenizer of Hugging Face: {exc}") from exc
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -90,9 +90,9 @@ def _tiktoken(path: Path, pattern: str) -> Tokenizer:
 
 
 def _ranks(path: Path) -> dict[bytes, int]:
-    """Read the ranks; not by tiktoken's own reader, which caches files by name for ever.
+    """Read the ranks without tiktoken's own reader, which caches files by name for ever.
 
-    Its encoder panics where ranks repeat or a byte has none.
+    Tiktoken's encoder panics if ranks repeat or a byte has no rank, so these are refused.
     """
     ranks: dict[bytes, int] = {}
     taken = set()
