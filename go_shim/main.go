@@ -22,8 +22,6 @@ func main() {}
 
 // The layouts that Go and C must agree on: an array size below zero fails to compile.
 var (
-	_ [sim.NumTerms - C.PSB_NUM_TERMS]struct{}
-	_ [C.PSB_NUM_TERMS - sim.NumTerms]struct{}
 	_ [sim.NumOverheads - C.PSB_NUM_OVERHEADS]struct{}
 	_ [C.PSB_NUM_OVERHEADS - sim.NumOverheads]struct{}
 	_ [sim.TimeColumns - C.PSB_TIME_COLUMNS]struct{}

@@ -10,8 +10,6 @@
 
 #define PSB_ABI_VERSION 5
 
-/* Terms of the step-time model, numbered in the order of pysimbind/models.py. */
-#define PSB_NUM_TERMS 21
 #define PSB_NUM_OVERHEADS 4
 
 #define PSB_OK 0
@@ -130,8 +128,9 @@ int32_t psb_abi_version(void);
 /* Number of handles that are open in this process. */
 int64_t psb_open_handles(void);
 
-/* Copies workload, config and the numbers of the model's terms in, which are the first num_terms
- * where terms is NULL; *handle is never reused. */
+/* Copies workload, config and the numbers of the model's terms in; *handle is never reused. Terms are
+ * numbered in the order of pysimbind/models.py, to which new ones are appended: a number that the
+ * library does not know is PSB_BAD_INPUT. The terms are the first num_terms where terms is NULL. */
 int32_t psb_open(psb_workload *workload, psb_config *config, int64_t num_terms, int32_t *terms,
                  uint64_t *handle, char *error, int64_t error_size);
 

@@ -8,53 +8,100 @@ D tokens (of as many requests) and prefills P tokens of N requests, the largest 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from .errors import ParameterError, nearest
+
+FloatArray = npt.NDArray[np.float64]
+
+HINGE_TOKENS = 256
+"""Tokens of a step that the term ``hinge`` leaves out, as in the compiled library."""
+
+
+class Steps(NamedTuple):
+    """The quantities of many steps, an array [S] each: what the terms of a step are made of."""
+
+    D: FloatArray
+    """Tokens decoded."""
+    P: FloatArray
+    """Prefill tokens."""
+    M: FloatArray
+    """Tokens of the largest prefill chunk."""
+    N: FloatArray
+    """Requests that prefill."""
+    ctx: FloatArray
+    """Tokens computed before, of the requests that decode."""
+    attn: FloatArray
+    """Pairs of query and key in the prefill chunks."""
 
 
 @dataclass(frozen=True)
 class Term:
     """One term: its coefficient is in seconds per unit of what ``description`` says.
 
-    ``words`` are short names that ``find_model`` takes as well. A ``request_side`` term delays the
+    ``words`` are short names that ``find_model`` takes as well. ``feature`` is what the coefficient
+    is multiplied with in each of many steps. A ``request_side`` term has none: it delays the
     client's tokens and does not occupy the server.
     """
 
     name: str
     description: str
     words: tuple[str, ...] = ()
-    request_side: bool = False
+    feature: Callable[[Steps], FloatArray] | None = None
+
+    @property
+    def request_side(self) -> bool:
+        """Whether the term is the request's own, not the step's."""
+        return self.feature is None
 
 
-# In the order of the compiled library (go_shim/sim/model.go). Those up to the intercept are the
-# original experiment's, in its names and order.
+# In the order of the compiled library (go_shim/sim/model.go), to which new ones are appended. Those
+# up to the intercept are the original experiment's, in its names and order.
 TERMS: tuple[Term, ...] = (
-    Term("sum_decode_tokens", "D, tokens decoded", ("D",)),
-    Term("sum_prefill_tokens", "P, prefill tokens", ("P",)),
-    Term("max_prefill_tokens", "M, tokens of the largest prefill chunk", ("M",)),
-    Term("num_prefills", "N, requests that prefill", ("N",)),
-    Term("sum_decode_tokenss2", "D squared", ("DD", "D2")),
-    Term("sum_decode_tokensmsumprefill_tokens", "D times P", ("DP",)),
-    Term("sum_decode_tokensmmaxprefill_tokens", "D times M", ("DM",)),
-    Term("sum_decode_tokensmnumprefills", "D times N", ("DN",)),
-    Term("sum_prefill_tokenss2", "P squared", ("PP", "P2")),
-    Term("sum_prefill_tokensmmaxprefill_tokens", "P times M", ("PM",)),
-    Term("sum_prefill_tokensmnumprefills", "P times N", ("PN",)),
-    Term("max_prefill_tokenss2", "M squared", ("MM", "M2")),
-    Term("max_prefill_tokensmnumprefills", "M times N", ("MN",)),
-    Term("num_prefillss2", "N squared", ("NN", "N2")),
-    Term("intercept", "1: each step", ("1",)),
-    Term("ctx", "context lengths of the requests that decode (tokens computed before), summed"),
-    Term("attn", "pairs of query and key in the prefill chunks: n c + n (n + 1) / 2 for n after c"),
-    Term("hinge", "tokens of the step beyond 256: max(0, D + P - 256)"),
-    Term("mixed", "1 if the step has both prefill and decode"),
-    Term("out", "output tokens that the request has been given", request_side=True),
-    Term("prompt", "prompt tokens of the request", request_side=True),
+    Term("sum_decode_tokens", "D, tokens decoded", ("D",), lambda s: s.D),
+    Term("sum_prefill_tokens", "P, prefill tokens", ("P",), lambda s: s.P),
+    Term("max_prefill_tokens", "M, tokens of the largest prefill chunk", ("M",), lambda s: s.M),
+    Term("num_prefills", "N, requests that prefill", ("N",), lambda s: s.N),
+    Term("sum_decode_tokenss2", "D squared", ("DD", "D2"), lambda s: s.D * s.D),
+    Term("sum_decode_tokensmsumprefill_tokens", "D times P", ("DP",), lambda s: s.D * s.P),
+    Term("sum_decode_tokensmmaxprefill_tokens", "D times M", ("DM",), lambda s: s.D * s.M),
+    Term("sum_decode_tokensmnumprefills", "D times N", ("DN",), lambda s: s.D * s.N),
+    Term("sum_prefill_tokenss2", "P squared", ("PP", "P2"), lambda s: s.P * s.P),
+    Term("sum_prefill_tokensmmaxprefill_tokens", "P times M", ("PM",), lambda s: s.P * s.M),
+    Term("sum_prefill_tokensmnumprefills", "P times N", ("PN",), lambda s: s.P * s.N),
+    Term("max_prefill_tokenss2", "M squared", ("MM", "M2"), lambda s: s.M * s.M),
+    Term("max_prefill_tokensmnumprefills", "M times N", ("MN",), lambda s: s.M * s.N),
+    Term("num_prefillss2", "N squared", ("NN", "N2"), lambda s: s.N * s.N),
+    Term("intercept", "1: each step", ("1",), lambda s: np.ones_like(s.D)),
+    Term(
+        "ctx",
+        "context lengths of the requests that decode (tokens computed before), summed",
+        feature=lambda s: s.ctx,
+    ),
+    Term(
+        "attn",
+        "pairs of query and key in the prefill chunks: n c + n (n + 1) / 2 for n after c",
+        feature=lambda s: s.attn,
+    ),
+    Term(
+        "hinge",
+        f"tokens of the step beyond {HINGE_TOKENS}: max(0, D + P - {HINGE_TOKENS})",
+        feature=lambda s: np.maximum(0.0, s.D + s.P - HINGE_TOKENS),
+    ),
+    Term(
+        "mixed",
+        "1 if the step has both prefill and decode",
+        feature=lambda s: ((s.D > 0) & (s.P > 0)).astype(np.float64),
+    ),
+    Term("out", "output tokens that the request has been given"),
+    Term("prompt", "prompt tokens of the request"),
 )
 OVERHEADS: tuple[str, ...] = ("schedule_time", "update_time", "queue_overhead", "vllm_overhead")
 

@@ -13,6 +13,11 @@ from hypothesis import strategies as st
 import build
 from pysimbind import ServerConfig, SimResult, Workload
 
+from . import recorded as recorded_data
+from .allowed_skips import NO_REFERENCE_DATA, pytest_addoption, pytest_configure
+
+__all__ = ["pytest_addoption", "pytest_configure"]  # pytest looks for its hooks here
+
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY_STATE = pytest.StashKey[str]()
 
@@ -46,10 +51,18 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Return the folder of reference data beside the checkout, or skip the test."""
+    """Return the folder of data that may not be copied, beside the checkout, or skip the test."""
     folder = ROOT.parent / "shared"
     if not (folder / "data").is_dir():
-        pytest.skip("no reference data: there is no folder ../shared beside the checkout")
+        pytest.skip(NO_REFERENCE_DATA)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the recorded runs that the tests bring along, unpacked."""
+    folder = tmp_path_factory.mktemp("recorded")
+    recorded_data.unpack(folder)
     return folder
 
 

@@ -55,7 +55,6 @@ def test_only_one_module_makes_foreign_calls() -> None:
 
 
 def test_the_header_counts_the_parameters() -> None:
-    assert DEFINED["PSB_NUM_TERMS"] == len(models.TERMS)
     assert DEFINED["PSB_NUM_OVERHEADS"] == len(models.OVERHEADS)
 
 

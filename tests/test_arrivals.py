@@ -20,8 +20,8 @@ from pysimbind.formats import load_experiment
 from pysimbind.vllm.arrivals import arrival_deltas_us, rescaled_arrivals, sequential_arrivals
 
 
-def test_original_experiment_recorded(shared: Path) -> None:
-    data = shared / "data/exp1_30rr"
+def test_original_experiment_recorded(recorded: Path) -> None:
+    data = recorded / "exp1_30rr"
     derived = json.loads((data / "exp1_30rr_arrival_deltas_derived.json").read_text())
     deltas = arrival_deltas_us(100, 30, seed=42)
     assert deltas.tolist() == derived["arrival_delta_us"]

@@ -429,8 +429,8 @@ def test_real_servers(shared: Path) -> None:
         assert report.saturated == (path.stem in SATURATED)
 
 
-def test_real_cpu_servers(shared: Path) -> None:
-    for path in sorted((shared / "data" / "vllm_cpu").glob("*.meta.json")):
+def test_real_cpu_servers(recorded: Path) -> None:
+    for path in sorted((recorded / "vllm_cpu").glob("*.meta.json")):
         run = path.with_name(path.name.replace(".meta", ""))
         args = json.loads(path.read_text("utf-8"))["server_args"]
         report = check_experiment(load_experiment(run, ServerConfig.from_vllm_args(args)))

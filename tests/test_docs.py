@@ -26,6 +26,8 @@ import build
 from pysimbind import load_experiment
 from pysimbind.fit import METHODS
 
+from . import mutants
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 CAVEAT = load_experiment("exp1_30rr").caveat
@@ -246,6 +248,11 @@ def check_cost_by_size(arguments: list[str], folder: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def check_mutants(arguments: list[str], folder: Path) -> None:
+    """Its options are known; test_mutants.py runs it."""
+    mutants.parse(arguments)
+
+
 @functools.cache
 def help_of_pip(command: str) -> str:
     return run([sys.executable, "-m", "pip", command, "--help"], ROOT)
@@ -356,6 +363,7 @@ CHECKS = {
     "python -m pysimbind.collect": check_collect,
     "python -m pysimbind": check_help,
     "python -m benchmarks.cost_by_size": check_cost_by_size,
+    "python -m tests.mutants": check_mutants,
     "python -m pytest": check_pytest,
     "python -m venv": check_shell,
     "python -c": check_one_liner,

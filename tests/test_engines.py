@@ -15,7 +15,6 @@ from pysimbind import (
     TERMS,
     Outcome,
     ServerConfig,
-    SimResult,
     Simulator,
     StepModel,
     Workload,
@@ -24,6 +23,7 @@ from pysimbind import (
 )
 
 from .conftest import configs, first_starts_s, workloads
+from .engine_pairs import assert_same, run_all
 
 BASELINE = load_experiment("exp1_30rr").baseline
 assert BASELINE is not None
@@ -64,36 +64,7 @@ def check(
     model: StepModel = MODELS["quadratic15"],
 ) -> None:
     """Same latencies, counts and derivatives to the last bit, whatever "auto" chooses."""
-    with (
-        Simulator(workload, config, model) as auto,
-        Simulator(workload, config, model, engine="reference") as reference,
-    ):
-        got, want = auto.run_batch(vectors), reference.run_batch(vectors)
-        jacobians = [
-            (auto.run_jacobian(vectors[0], kind), reference.run_jacobian(vectors[0], kind))
-            for kind in ("exact", "renewal")
-        ]
-        one, other = auto.run(vectors[0]), reference.run(vectors[0])
-    for name in ("ttft", "e2e", "steps", "outcome"):
-        np.testing.assert_array_equal(getattr(got, name), getattr(want, name), name)
-    same(one, other)
-    for jacobian, wanted in jacobians:
-        same(jacobian.result, other)
-        np.testing.assert_array_equal(jacobian.ttft_jac, wanted.ttft_jac)
-        np.testing.assert_array_equal(jacobian.e2e_jac, wanted.e2e_jac)
-
-
-def same(got: SimResult, want: SimResult) -> None:
-    for name in ("ttft", "e2e", "sent_s", "scheduled_s", "inter_token_s"):
-        np.testing.assert_array_equal(getattr(got, name), getattr(want, name), name)
-    for name in ("status", "cached_tokens", "preemptions", "generated_tokens"):
-        np.testing.assert_array_equal(getattr(got, name), getattr(want, name), name)
-    assert got.order_changes(want) == 0
-    assert (got.steps, got.outcome, got.peak_kv_blocks) == (
-        want.steps,
-        want.outcome,
-        want.peak_kv_blocks,
-    )
+    assert_same(run_all, workload, config, vectors, model)
 
 
 @pytest.mark.parametrize("semantics", ["blis-2025-07", "vllm-v1", "vllm-v1-0.9.1"])

@@ -129,8 +129,8 @@ def test_exp1_baseline_lies_outside_the_original_bounds() -> None:
     assert "completion order" in experiment.trials.note
 
 
-def test_exp1_equals_the_recorded_data(shared: Path) -> None:
-    data = shared / "data/exp1_30rr"
+def test_exp1_equals_the_recorded_data(recorded: Path) -> None:
+    data = recorded / "exp1_30rr"
     measured = json.loads((data / "exp1_30rr_measured.json").read_text())
     bounds = json.loads((data / "bounds.json").read_text())
     trials = json.loads((data / "exp1_30rr_bayesopt_trials.json").read_text())["trials"]
@@ -157,8 +157,8 @@ def test_exp1_equals_the_recorded_data(shared: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "run"), [("r3", "Q_sync_r3"), ("r9", "Q_sync_r9_s43")])
-def test_vllm_cpu_equals_the_recorded_data(shared: Path, name: str, run: str) -> None:
-    data = shared / "data/vllm_cpu"
+def test_vllm_cpu_equals_the_recorded_data(recorded: Path, name: str, run: str) -> None:
+    data = recorded / "vllm_cpu"
     meta = json.loads((data / f"{run}.meta.json").read_text())
     bundled = load_experiment(f"vllm-cpu-sync-{name}")
     config = ServerConfig.from_vllm_args(meta["server_args"], num_gpu_blocks=meta["num_gpu_blocks"])

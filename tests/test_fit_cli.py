@@ -136,8 +136,8 @@ def test_fixed_none_frees_all(tmp_path: Path) -> None:
     assert FitResult.load(out).fixed == {}
 
 
-def test_an_experiment_file_can_be_fitted(shared: Path, tmp_path: Path) -> None:
-    file = shared / "data" / "vllm_cpu" / "Q_sync_r3.json"
+def test_an_experiment_file_can_be_fitted(recorded: Path, tmp_path: Path) -> None:
+    file = recorded / "vllm_cpu" / "Q_sync_r3.json"
     out = tmp_path / "r.json"
     assert main(["fit", str(file), "--max-evals", "20", "--quiet", "--out", str(out)]) == 0
     result = FitResult.load(out)

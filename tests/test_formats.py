@@ -285,9 +285,9 @@ def test_vllm_bench_errors(tmp_path: Path, change: dict[str, Any], message: str)
     assert "\n" not in str(caught.value)
 
 
-def test_vllm_bench_real_results(shared: Path) -> None:
+def test_vllm_bench_real_results(recorded: Path) -> None:
     """The program's own totals and means agree with what is read."""
-    for path in sorted((shared / "data/vllm_cpu").glob("*.json")):
+    for path in sorted((recorded / "vllm_cpu").glob("*.json")):
         if path.name.count(".") > 1:
             continue  # the companions NAME.meta.json and the like
         raw = json.loads(path.read_text())
@@ -300,8 +300,8 @@ def test_vllm_bench_real_results(shared: Path) -> None:
         assert 1e3 * np.nanmean(experiment.e2e) == pytest.approx(raw["mean_e2el_ms"])
 
 
-def test_the_gaps_of_real_results_add_up_to_the_latencies(shared: Path, tmp_path: Path) -> None:
-    raw = json.loads((shared / "data/vllm_cpu/Q_sync_r3.json").read_text())
+def test_the_gaps_of_real_results_add_up_to_the_latencies(recorded: Path, tmp_path: Path) -> None:
+    raw = json.loads((recorded / "vllm_cpu/Q_sync_r3.json").read_text())
     with_latencies = load(tmp_path, raw).e2e
     del raw["latencies"]
     np.testing.assert_allclose(load(tmp_path, raw).e2e, with_latencies, atol=2e-3)

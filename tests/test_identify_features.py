@@ -30,7 +30,7 @@ def test_features_are_those_of_the_models_terms() -> None:
     """By the simulator: a coefficient of one second makes steps as long as its feature says."""
     model = find_model(list(FEATURES))
     workload = Workload([0, 0, 0.5, 0.5], [30, 7, 300, 11], [4, 9, 3, 2])
-    simulator = Simulator(workload, ServerConfig(max_num_batched_tokens=200), model)
+    simulator = Simulator(workload, ServerConfig(max_num_batched_tokens=290), model)
     assert set(FEATURES) == {term.name for term in TERMS if not term.request_side}
     for i, name in enumerate(model.terms):
         x = np.zeros(len(model.names))
@@ -51,6 +51,7 @@ def test_features_are_those_of_the_models_terms() -> None:
                 )
             )
         )
+        assert FEATURES[name](steps).any(), f"no step shows {name}"
         assert trace.duration_s == pytest.approx(0.25 + 1e-3 * FEATURES[name](steps)), name
 
 

@@ -47,14 +47,17 @@ def test_settings_come_from_the_notes(shared: Path) -> None:
     old = load_run(data, "otel_jan20-codellama-prefill-1").config  # vLLM 0.11
     assert (old.max_num_seqs, old.max_num_batched_tokens, old.num_gpu_blocks) == (32, 64, 2790)
     assert not old.async_scheduling
-    cpu = load_run(data, "Q_fewkv96_r3").config
+
+
+def test_settings_come_from_the_notes_on_cpu_servers(recorded: Path) -> None:
+    cpu = load_run(recorded, "Q_fewkv96_r3").config
     assert (cpu.block_size, cpu.num_gpu_blocks, cpu.enable_prefix_caching) == (32, 96, False)
-    assert not load_run(data, "Q_async_r4").config.async_scheduling
+    assert not load_run(recorded, "Q_async_r4").config.async_scheduling
 
 
-def test_steps_by_batch(shared: Path) -> None:
+def test_steps_by_batch(recorded: Path) -> None:
     """What the page says of them: a bend at some eight requests, and a slower machine in a run."""
-    rows = [line.split("|")[1:-1] for line in steps_by_batch(shared / "data")]
+    rows = [line.split("|")[1:-1] for line in steps_by_batch(recorded)]
     times = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
     assert times["decoding requests"][1:3] == ["`Q_sync_r9_s43`", "`Q_sync_r15_s43`"]
     r9, r15 = ({batch: row[i] for batch, row in times.items()} for i in (1, 2))

@@ -35,8 +35,8 @@ O = np.array([544.0, 80.0, 1000.0, 6000.0])  # noqa: E741  the overheads, beside
 BOX = Space(np.zeros(19), np.arange(1.0, 20.0))
 
 
-def test_names_and_order_are_the_original_ones(shared: Path) -> None:
-    bounds = json.loads((shared / "data/exp1_30rr/bounds.json").read_text())
+def test_names_and_order_are_the_original_ones(recorded: Path) -> None:
+    bounds = json.loads((recorded / "exp1_30rr/bounds.json").read_text())
     assert list(NAMES) == list(bounds["original"])
     assert COEFFICIENTS + OVERHEADS == NAMES
     assert (len(COEFFICIENTS), len(OVERHEADS)) == (15, 4)

@@ -6,21 +6,32 @@ import (
 	"sync/atomic"
 )
 
-// Candidates is a batch of candidates and where their results go: all arrays are row-major, one
-// row a candidate, and belong to the caller.
+// Candidates is a batch of n candidates for R requests, and where their results go. All arrays belong
+// to the caller and are row-major, one row a candidate. Those after Summary may be nil.
 type Candidates struct {
-	Terms     Terms     // of Coeffs and the Jacobians
-	Coeffs    []float64 // [n, Terms.Count]
-	Overheads []float64 // [n, NumOverheads]
-	ArrivalS  []float64 // [n, R] when requests are sent, or nil: as the workload has it
-	TTFT, E2E []float64 // [n, R]
-	Summary   []int64   // [n, SummaryColumns]
-	Detail    []int32   // [n, DetailRows, R], or nil
-	Sent      []float64 // [n, R], or nil
-	Scheduled []float64 // [n, R], or nil
+	// Terms are those of Coeffs and of the derivatives.
+	Terms Terms
+	// Coeffs [n, Terms.Count] is in seconds a unit of the term's feature.
+	Coeffs []float64
+	// Overheads [n, NumOverheads] is in µs.
+	Overheads []float64
+	// ArrivalS [n, R] is when requests are sent, in seconds; nil: as the workload has it.
+	ArrivalS []float64
 
-	JacTTFT, JacE2E []float64 // [n, R, Terms.Count + NumOverheads], or nil
-	Renewal         bool      // see Result
+	// TTFT, E2E [n, R] and the fields below are as in Result.
+	TTFT, E2E []float64
+	// Summary [n, SummaryColumns] is the numbers of each run.
+	Summary []int64
+	// Detail [n, DetailRows, R] is the whole numbers of each request.
+	Detail []int32
+	// Sent is Result.SentS [n, R].
+	Sent []float64
+	// Scheduled is Result.ScheduledS [n, R].
+	Scheduled []float64
+	// JacTTFT, JacE2E [n, R, Terms.Count + NumOverheads] are both nil, or neither.
+	JacTTFT, JacE2E []float64
+	// Renewal is the kind of the derivatives.
+	Renewal bool
 }
 
 // Columns of Candidates.Summary.

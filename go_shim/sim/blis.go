@@ -28,13 +28,6 @@ type blis struct {
 	leapable bool
 }
 
-// maxStepTicks bounds one step (11 days): longer ones are reported as NonFinite, so that a wild
-// candidate cannot overflow the clock unseen.
-const maxStepTicks = 1e12
-
-// maxClock bounds the clock in the same way; far beyond any horizon one would ask for.
-const maxClock = int64(1) << 60
-
 func newBLIS(w *Workload, c Config) *blis {
 	n := len(w.ArrivalS)
 	b := &blis{
@@ -76,13 +69,6 @@ func (b *blis) at(arrivalS []float64) *blis {
 	other := *b
 	other.plan(arrivalS)
 	return &other
-}
-
-func (r *Ragged) clone() *Ragged {
-	if r == nil {
-		return nil
-	}
-	return &Ragged{append([]int64(nil), r.Offsets...), append([]int32(nil), r.IDs...)}
 }
 
 func horizonTicks(s float64) int64 {
@@ -152,72 +138,14 @@ func stepTicks(micros float64) (ticks int64, ok bool) {
 	return int64(micros), true
 }
 
-// clear gives every request the result of one that never arrived.
-func (r *Result) clear() {
-	nan := math.NaN()
-	for _, seconds := range [][]float64{r.TTFT, r.E2E, r.SentS, r.ScheduledS} {
-		fill(seconds, nan)
-	}
-	for i := range r.Status {
-		r.Status[i] = int32(NotArrived)
-	}
-	clear(r.Cached)
-	clear(r.Preemptions)
-	clear(r.BusyPeriod)
-	clear(r.Generated)
-	for i := range r.FirstStep {
-		r.FirstStep[i], r.LastStep[i] = -1, -1
-	}
-	for i := range r.TTFT {
-		r.clearDerivatives(i)
-	}
-	r.Outcome, r.Steps, r.PeakKVBlocks = OK, 0, 0
-}
-
-func fill(values []float64, with float64) {
-	for i := range values {
-		values[i] = with
-	}
-}
-
-// clearDerivatives says of request i that it has none.
-func (r *Result) clearDerivatives(i int) {
-	if r.JacTTFT == nil {
+// arriveBLIS is arrive for a server whose next step begins at the given tick, a period after the last.
+func (g *gradient) arriveBLIS(i int, a, next, period int64) {
+	if g == nil || g.renewal == nil {
 		return
 	}
-	columns := r.Terms.Count + NumOverheads
-	for j := i * columns; j < (i+1)*columns; j++ {
-		r.JacTTFT[j], r.JacE2E[j] = math.NaN(), math.NaN()
+	late := 0.0
+	if next > a && period > 0 {
+		late = min(float64(next-a)/float64(period), 1)
 	}
-}
-
-// setScheduled notes when the first step with request i began, in µs.
-func (r *Result) setScheduled(i int, us float64) {
-	if r.ScheduledS != nil {
-		r.ScheduledS[i] = us / microsPerSecond
-	}
-}
-
-func (r *Result) setFirstStep(i int, step int64) {
-	if r.FirstStep != nil {
-		r.FirstStep[i] = int32(step)
-	}
-}
-
-func (r *Result) setLastStep(i int, step int64) {
-	if r.LastStep != nil {
-		r.LastStep[i] = int32(step)
-	}
-}
-
-func (r *Result) setBusyPeriod(i int, period int32) {
-	if r.BusyPeriod != nil {
-		r.BusyPeriod[i] = period
-	}
-}
-
-func (r *Result) setStatus(i int, s Status) {
-	if r.Status != nil {
-		r.Status[i] = int32(s)
-	}
+	g.arrive(i, float64(next), late, 0)
 }

@@ -27,8 +27,6 @@ type kvBlock struct {
 // freeList is the freed blocks, oldest first, linked through the blocks themselves.
 type freeList struct{ head, tail int32 }
 
-const noBlock int32 = -1
-
 // uniqueToken stands for an output id that occurs nowhere else.
 const uniqueToken int32 = -1
 

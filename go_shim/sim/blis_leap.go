@@ -1,9 +1,6 @@
 package sim
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
 // provablyLeapable tells what is known before the first candidate: whether nothing but the length
 // of a step and the order of arrivals decides what happens next. That holds when
@@ -29,22 +26,6 @@ func (b *blis) provablyLeapable() bool {
 	}
 	return b.generated == b.numRequests && seats <= b.budget && b.prefixes == nil &&
 		b.blockSize <= maxLeapBlock && sumLargest(held, int(seats)) <= b.poolBlocks
-}
-
-// maxLeapPeriod (19 hours) times maxTokens steps do not overflow the clock.
-const maxLeapPeriod = int64(1) << 36
-
-// maxLeapBlock is far above the block sizes that vLLM offers.
-const maxLeapBlock = 4096
-
-// sumLargest adds up the n largest values, which it sorts: what the n hungriest requests hold.
-func sumLargest(values []int64, n int) int64 {
-	slices.Sort(values)
-	var sum int64
-	for _, v := range values[len(values)-n:] {
-		sum += v
-	}
-	return sum
 }
 
 // leapScratch is what a run needs beside its result; it is reused, so that a run allocates nothing.

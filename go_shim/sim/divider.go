@@ -36,8 +36,8 @@ func (d divider) full(tokens int64) int64 {
 // blocks is how many blocks so many tokens fill or begin.
 func (d divider) blocks(tokens int64) int64 { return d.full(tokens + d.size - 1) }
 
-// phase is the place of a token in its block.
-func (d divider) phase(token int64) int64 {
+// place is the place of a token in its block.
+func (d divider) place(token int64) int64 {
 	_, rest := d.split(token)
 	return rest
 }

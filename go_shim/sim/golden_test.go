@@ -1,15 +1,17 @@
 package sim
 
 import (
+	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
 	"testing"
 )
 
-// goldenDir holds vectors recorded from programs that we did not write, where a checkout has it.
-const goldenDir = "../../../shared/data/golden"
+// goldenDir holds vectors recorded from programs that we did not write.
+const goldenDir = "../../tests/data/golden"
 
 // goldenTokens is a list of ids, or a length: ids that occur nowhere else in the case.
 type goldenTokens struct {
@@ -79,23 +81,30 @@ func (g goldenRequests) workload() *Workload {
 	return w
 }
 
-func readGolden[Case any](t *testing.T, semantics string) map[string]*Case {
+// readGolden returns the recorded cases of a kind by their names.
+func readGolden[Case any](t *testing.T, kind string) map[string]*Case {
 	t.Helper()
-	paths, _ := filepath.Glob(filepath.Join(goldenDir, semantics, "*.json"))
-	if len(paths) == 0 {
-		t.Skipf("no golden vectors of %s beside this checkout", semantics)
+	file, err := os.Open(filepath.Join(goldenDir, kind+".json.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	text, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []json.RawMessage
+	if err := json.NewDecoder(text).Decode(&all); err != nil {
+		t.Fatal(err)
 	}
 	cases := make(map[string]*Case)
-	for _, path := range paths {
-		data, err := os.ReadFile(path)
-		if err != nil {
+	for _, data := range all {
+		var named struct{ Name string }
+		c := new(Case)
+		if err := errors.Join(json.Unmarshal(data, &named), json.Unmarshal(data, c)); err != nil {
 			t.Fatal(err)
 		}
-		var c Case
-		if err := json.Unmarshal(data, &c); err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
-		cases[filepath.Base(path)] = &c
+		cases[named.Name] = c
 	}
 	return cases
 }
@@ -132,7 +141,6 @@ func TestGoldenBLIS(t *testing.T) {
 				}
 				if r.Engine == Leap {
 					leapt++
-
 				}
 				checkGolden(t, g, r)
 			}

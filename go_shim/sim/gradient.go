@@ -19,9 +19,12 @@ type gradient struct {
 	// Of the delivery of the tokens made last; until now jumps, its coefficients are those of now.
 	tokenGaps, tokens float64
 
-	terms  Terms // that are wanted
+	// terms are those that are wanted.
+	terms Terms
+	// column is the place of each term among these, or noColumn.
 	column [NumTerms]int
-	beyond bool // there is one that the original model lacks
+	// beyond: there is one that the original model lacks.
+	beyond bool
 }
 
 // noColumn stands for a term that is not wanted.
@@ -87,6 +90,14 @@ func (g *gradient) elapse(b *batch, k int64) {
 	}
 }
 
+// unit has the candidates of which one coefficient is 1 and all others are 0.
+var unit = func() (u [NumTerms][NumTerms]float64) {
+	for term := range u {
+		u[term][term] = 1
+	}
+	return u
+}()
+
 // features writes what the coefficients wanted are multiplied with, in their order.
 func (g *gradient) features(b *batch, f *[NumTerms]float64) {
 	d, p, m, n := float64(b.decodes), float64(b.prefill), float64(b.maxChunk), float64(b.numChunks)
@@ -94,8 +105,12 @@ func (g *gradient) features(b *batch, f *[NumTerms]float64) {
 		d, p, m, n, d * d, d * p, d * m, d * n, p * p, p * m, p * n, m * m, m * n, n * n, 1,
 	}
 	if g.beyond {
-		f[termContext], f[termAttention] = float64(b.context), float64(b.attention)
-		f[termHinge], f[termMixed] = float64(b.hinge()), float64(b.mixed())
+		f[termContext] = float64(b.context)
+		for term := NumQuadratic; term < NumTerms; term++ {
+			if g.column[term] != noColumn && isExtra(term) {
+				f[term] = plusExtra(0, &unit[term], b.shape, b.attention)
+			}
+		}
 	}
 	if g.terms.Index == nil {
 		return

@@ -5,18 +5,22 @@ import "math"
 // NumQuadratic is how many terms the original experiment has. They come first.
 const NumQuadratic = 15
 
-// Terms of the step-time model. The order is fixed here and, by name, in pysimbind/models.py. Those
-// of the original experiment between the first and the intercept have no name here.
+// The terms of the step-time model, in the order of TERMS in pysimbind/models.py. Those of the
+// original experiment before the intercept have no name here. To add one, name it before NumTerms, and
+// write its feature into plusExtra.
 const (
 	intercept = NumQuadratic - 1 + iota
 	termContext
 	termAttention
 	termHinge
 	termMixed
-	termOut // this and the next are the request's, not the step's
+	termOut // this and the next are the request's, not the step's: see delays
 	termPrompt
 	NumTerms
 )
+
+// hingeTokens is how many tokens of a step the term hinge leaves out.
+const hingeTokens = 256
 
 // Order of the overheads.
 const (
@@ -32,9 +36,6 @@ const NumParams = NumTerms + NumOverheads
 
 // microsPerSecond converts the model's seconds into ticks.
 const microsPerSecond = 1e6
-
-// hingeTokens is how many tokens of a step the term hinge leaves out.
-const hingeTokens = 256
 
 // batch holds what the step-time model sees of a step.
 type batch struct {
@@ -69,35 +70,32 @@ func attention(n, computed int64) int64 { return n*computed + n*(n+1)/2 }
 // onlyDecodes tells whether a batch decodes for so many requests, and does nothing else.
 func (s *shape) onlyDecodes(decodes int64) bool { return s.decodes == decodes && s.numChunks == 0 }
 
-// hinge is the number of tokens beyond those that cost the same however many they are.
-func (s *shape) hinge() int64 { return max(0, s.decodes+s.prefill-hingeTokens) }
-
-// mixed is 1 for a batch that both decodes and prefills.
-func (s *shape) mixed() int64 {
-	if s.decodes > 0 && s.numChunks > 0 {
-		return 1
-	}
-	return 0
-}
-
 // model is the step-time model of a candidate, in µs. What grows from step to step while the same
 // requests decode, the term of their contexts, stands apart from the rest, the base.
 type model struct {
-	c       *[NumTerms]float64
-	beyond  bool // the base has more than the original terms
-	context bool // there is a term of contexts
+	c *[NumTerms]float64
+	// beyond: plusExtra adds something.
+	beyond bool
+	// context: there is a term of contexts.
+	context bool
 }
 
 func newModel(c *[NumTerms]float64) model {
-	return model{
-		c: c, context: c[termContext] != 0,
-		beyond: c[termAttention] != 0 || c[termHinge] != 0 || c[termMixed] != 0,
+	m := model{c: c, context: c[termContext] != 0}
+	for j := NumQuadratic; j < NumTerms; j++ {
+		m.beyond = m.beyond || c[j] != 0 && isExtra(j)
 	}
+	return m
 }
 
-// base is what a step takes without the term of contexts. The products are summed from left to right
-// and each is rounded by an explicit conversion, which forbids fused multiply-add: results have the
-// same bits on every processor.
+// isExtra tells whether plusExtra adds a term.
+func isExtra(term int) bool {
+	return term >= NumQuadratic && term != termContext && term != termOut && term != termPrompt
+}
+
+// base is what a step takes without the term of contexts: the step-time formula. The products are
+// summed from left to right and each is rounded by an explicit conversion, which forbids fused
+// multiply-add: results have the same bits on every processor.
 func (m *model) base(b shape, attention int64) float64 {
 	c := m.c
 	d, p, x, n := float64(b.decodes), float64(b.prefill), float64(b.maxChunk), float64(b.numChunks)
@@ -117,23 +115,41 @@ func (m *model) base(b shape, attention int64) float64 {
 	s += float64(c[13] * float64(n*n))
 	s += c[intercept]
 	if m.beyond {
-		s += float64(c[termAttention] * float64(attention))
-		s += float64(c[termHinge] * float64(b.hinge()))
-		s += float64(c[termMixed] * float64(b.mixed()))
+		s = plusExtra(s, m.c, b, attention)
 	}
 	return s * microsPerSecond
 }
 
-// decodeBase is base of a batch without prefill: the terms left out are exact zeros.
+// plusExtra adds the terms beyond the original ones to a sum of seconds, in their order. Derivatives ask
+// it for the features, with coefficients of 1. A feature must stay the same while the same requests
+// decode. What only a prefill has stands behind a test for one, which costs decode steps nothing.
+func plusExtra(s float64, c *[NumTerms]float64, b shape, attention int64) float64 {
+	prefills := b.numChunks > 0
+	if prefills {
+		s += float64(c[termAttention] * float64(attention))
+	}
+	s += float64(c[termHinge] * float64(max(0, b.decodes+b.prefill-hingeTokens)))
+	if prefills && b.decodes > 0 {
+		s += c[termMixed]
+	}
+	return s
+}
+
+// decodeBase is base of a batch without prefill.
 func (m *model) decodeBase(decodes int64) float64 {
+	s := m.decodeSeconds(decodes)
+	if m.beyond {
+		s = plusExtra(s, m.c, shape{decodes: decodes}, 0)
+	}
+	return s * microsPerSecond
+}
+
+// decodeSeconds is the part of the original terms: those left out are exact zeros.
+func (m *model) decodeSeconds(decodes int64) float64 {
 	d := float64(decodes)
 	s := float64(m.c[0] * d)
 	s += float64(m.c[4] * float64(d*d))
-	s += m.c[intercept]
-	if m.beyond {
-		s += float64(m.c[termHinge] * float64(max(0, decodes-hingeTokens)))
-	}
-	return s * microsPerSecond
+	return s + m.c[intercept]
 }
 
 // duration is what a step takes, of its base and the contexts of those who decode.

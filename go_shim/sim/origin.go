@@ -14,15 +14,13 @@ type origins struct {
 	from    float64    // since then; in the unit of the engine's clock
 }
 
-// origin is the derivative of the time that the latencies of request i count from; nil: zero.
-func (g *gradient) origin(i int, c *v1Client) *timeGrad {
+// origin is the derivative of the time from which the latencies of request i count: of its sending,
+// which exact derivatives take from the caller. nil: zero.
+func (g *gradient) origin(i int, sent *timeGrad) *timeGrad {
 	if g.renewal != nil {
 		return &g.renewal.since[i]
 	}
-	if c == nil {
-		return nil
-	}
-	return c.since(i)
+	return sent
 }
 
 // composed notes whether a batch, composed at time t, leaves somebody waiting.
@@ -70,31 +68,6 @@ func (g *gradient) stepBack(s *timeGrad, back int64) *timeGrad {
 		step.coeffs[j] -= float64(g.renewal.decodes * back)
 	}
 	return &step
-}
-
-// arriveV1 is arrive by the clock of vllm-v1.
-func (g *gradient) arriveV1(i int, a float64, c *v1Clock) {
-	if g == nil || g.renewal == nil {
-		return
-	}
-	back, t := c.compositionAfter(a)
-	late := 0.0
-	if period := c.periodOf(-1 - back); t > a && period > 0 {
-		late = min((t-a)/period, 1)
-	}
-	g.arrive(i, t, late, back)
-}
-
-// arriveBLIS is arrive for a server whose next step begins at the given tick, a period after the last.
-func (g *gradient) arriveBLIS(i int, a, next, period int64) {
-	if g == nil || g.renewal == nil {
-		return
-	}
-	late := 0.0
-	if next > a && period > 0 {
-		late = min(float64(next-a)/float64(period), 1)
-	}
-	g.arrive(i, float64(next), late, 0)
 }
 
 // subtract takes n times another derivative off, of so many terms.

@@ -1,5 +1,46 @@
 package sim
 
+// StepTrace is what a step did. A batch that preempted requests and scheduled none is reported too,
+// without requests and duration; it is not counted as a step.
+type StepTrace struct {
+	// StartUS is when the step began, in µs.
+	StartUS float64
+	// ComposedUS is when the batch was scheduled: before StartUS if scheduling is asynchronous.
+	ComposedUS float64
+	// DurationUS is the length of the step, in µs.
+	DurationUS float64
+
+	// Requests is who took part, in the scheduler's order.
+	Requests []StepRequest
+	// Preempted is who was preempted while the batch was scheduled.
+	Preempted []int
+
+	// Decodes to Attention are the quantities of the step-time model; see batch.
+	Decodes       int64
+	PrefillTokens int64
+	MaxPrefill    int64
+	Prefills      int64
+	Context       int64
+	Attention     int64
+
+	// Running is how many requests had a seat right after scheduling.
+	Running int
+	// Waiting is how many requests were in the queue then.
+	Waiting int
+	// KVUsed is how many KV blocks were in use then.
+	KVUsed int64
+}
+
+// StepRequest is a request's share of a step.
+type StepRequest struct {
+	Request int
+	Tokens  int64
+	// CachedTokens is the tokens found in the prefix cache, where the step admitted the request.
+	CachedTokens int64
+	// Resumed tells that the step admitted the request again, after a preemption.
+	Resumed bool
+}
+
 // Columns of Trace.Times, in seconds.
 const (
 	TimeStart = iota

@@ -37,6 +37,7 @@ type v1 struct {
 	leapable bool
 	shares   bool  // it is, with hits of the prefix cache
 	together int64 // the most KV blocks that requests can hold which run together
+	lasting  int64 // blocks that others may take before a prefix may be evicted; see prefixHits
 
 	// patience is more steps than any prefill needs: so many without a token never end.
 	patience int64
@@ -175,5 +176,3 @@ func arrivalOrder(arrival []float64) []int32 {
 	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(arrival[a], arrival[b]) })
 	return order
 }
-
-func ceilDiv(a, b int64) int64 { return (a + b - 1) / b }

@@ -5,17 +5,21 @@ import (
 	"slices"
 )
 
-// v1Client sends the requests at their arrival times, and in closed loop no sooner than one of the
-// max_concurrency seats is free, as `vllm bench serve --max-concurrency` does with a semaphore:
-// first come, first served. A seat is free when the client has the last token.
+// v1Client sends the requests in closed loop: each at its arrival time, but no sooner than one of the
+// max_concurrency seats is free, as `vllm bench serve --max-concurrency` does with a semaphore: first
+// come, first served. A seat is free when the client has the last token. In open loop it does nothing.
 type v1Client struct {
 	*v1
-	sent []float64    // µs, per request; NaN before
-	next int          // the place in order of the next request to send
-	free []clientSeat // in order; the first ones have been taken
+	// sent is when each request was sent, in µs; of one that was not, what a run before has left.
+	sent []float64
+	// next is the place in planned of the next request to send.
+	next int
+	// free is the seats that became free, in order; the first ones have been taken.
+	free []clientSeat
 
-	// Where derivatives are wanted in closed loop: those of free, and of sent.
+	// freeGrad is the derivatives of free, where they are wanted.
 	freeGrad []timeGrad
+	// sentGrad is the derivatives of sent, where they are wanted.
 	sentGrad []*timeGrad
 }
 
@@ -26,15 +30,15 @@ type clientSeat struct {
 	request int
 }
 
-func newV1Client(v *v1) *v1Client {
-	c := &v1Client{v1: v, sent: make([]float64, v.numRequests)}
-	for i := range c.sent {
-		c.sent[i] = math.NaN()
+func newV1Client(v *v1) v1Client {
+	c := v1Client{v1: v}
+	if v.concurrency > 0 {
+		c.sent = make([]float64, v.numRequests)
 	}
 	return c
 }
 
-// reset prepares another run that sends every request; sent holds old times until it does.
+// reset prepares another run.
 func (c *v1Client) reset() {
 	c.next, c.free = 0, c.free[:0]
 	c.freeGrad, c.sentGrad = nil, nil
@@ -54,7 +58,7 @@ func (c *v1Client) nextGrad() *timeGrad {
 		return nil
 	}
 	seat := c.next - int(c.concurrency)
-	if c.arrival[c.order[c.next]] >= c.free[seat].at {
+	if c.planned[c.next].arrival >= c.free[seat].at {
 		return nil
 	}
 	return &c.freeGrad[seat]
@@ -70,11 +74,8 @@ func (c *v1Client) since(i int) *timeGrad {
 
 // nextSend is the time of the next request, +Inf while all seats are taken and after the last one.
 func (c *v1Client) nextSend() float64 {
-	if c.next == c.numRequests {
-		return math.Inf(1)
-	}
-	at := c.arrival[c.order[c.next]]
-	if c.concurrency == 0 || int64(c.next) < c.concurrency {
+	at := c.planned[c.next].arrival
+	if c.next == c.numRequests || int64(c.next) < c.concurrency {
 		return at
 	}
 	// Request n needs n + 1 - concurrency completions before it.
@@ -86,23 +87,19 @@ func (c *v1Client) nextSend() float64 {
 }
 
 // send sends the next request.
-func (c *v1Client) send() int {
-	i := int(c.order[c.next])
+func (c *v1Client) send() {
+	i := c.planned[c.next].request
 	c.sent[i] = c.nextSend()
 	if c.sentGrad != nil {
 		c.sentGrad[i] = c.nextGrad()
 	}
 	c.next++
-	return i
 }
 
 // completed notes that the last token of request i, made in the given step, reaches the client at
 // the given time. A request's own delays may make it overtake others. grad is of the token, where
 // derivatives are wanted.
 func (c *v1Client) completed(i int, step int64, at float64, grad *gradient) {
-	if c.concurrency == 0 {
-		return
-	}
 	seat := clientSeat{at, step, i}
 	place := len(c.free)
 	for taken := max(c.next-int(c.concurrency), 0); place > taken && seat.before(&c.free[place-1]); place-- {

@@ -72,7 +72,7 @@ func (c *v1Clock) advance(n int64) float64 {
 	return c.last
 }
 
-// step does what pace and advance(1) do.
+// step does what pace and advance(1) do, in fewer operations.
 func (c *v1Clock) step(base float64, decodes, context int64) float64 {
 	if base == c.base || c.model.context {
 		c.pace(base, decodes, context)
@@ -176,25 +176,27 @@ func stepsWithin(time, period, slope float64, most int64) int64 {
 
 // v1Overheads are a candidate's, in µs.
 type v1Overheads struct {
-	token float64 // vllm + schedule + update: from the end of a step to the token's delivery
-	gap   float64 // queue + schedule + update: from the end of a step to the next one
-	delay float64 // the most that any request's own delay may be
+	// token is vllm + schedule + update: from the end of a step to the token's delivery.
+	token float64
+	// gap is queue + schedule + update: from the end of a step to the next one.
+	gap float64
+	// delay is the most that any request's own delay may be.
+	delay float64
+	// least and below bound the usual lengths of a step, which check accepts.
+	least, below float64
 }
 
 func newV1Overheads(o *[NumOverheads]float64, delay float64) v1Overheads {
-	return v1Overheads{
+	over := v1Overheads{
 		token: o[vllmOverhead] + o[scheduleTime] + o[updateTime],
 		gap:   o[queueOverhead] + o[scheduleTime] + o[updateTime],
 		delay: delay,
 	}
-}
-
-// durations are the step lengths that check finds in order: at least the first, below the second.
-func (o *v1Overheads) durations() (least, below float64) {
-	if !(math.Abs(o.gap) < maxStepTicks && math.Abs(o.token) < maxStepTicks && o.delay < maxStepTicks) {
-		return 0, 0
+	if math.Abs(over.gap) < maxStepTicks && math.Abs(over.token) < maxStepTicks && delay < maxStepTicks {
+		over.least = max(0, -over.gap)
+		over.below = min(maxStepTicks, maxStepTicks-over.gap) - 1 // more than the sum is rounded by
 	}
-	return max(0, -o.gap), min(maxStepTicks, maxStepTicks-o.gap)
+	return over
 }
 
 // check refuses step lengths with which the clock would run backwards or lose its precision.

@@ -92,8 +92,8 @@ func (c *v1Checker) step(s StepTrace) {
 	var tokens int64
 	for _, q := range s.Requests {
 		tokens += q.Tokens
-		if c.run.client.sent[q.Request] > s.ComposedUS {
-			c.fail("request %d is scheduled at %v µs, sent at %v", q.Request, s.ComposedUS, c.run.client.sent[q.Request])
+		if c.run.sent[q.Request] > s.ComposedUS {
+			c.fail("request %d is scheduled at %v µs, sent at %v", q.Request, s.ComposedUS, c.run.sent[q.Request])
 		}
 		if !slices.Contains(c.admitted, q.Request) {
 			c.admitted = append(c.admitted, q.Request)
@@ -105,7 +105,7 @@ func (c *v1Checker) step(s StepTrace) {
 	if int64(s.Running) > c.run.maxSeqs {
 		c.fail("%d requests run", s.Running)
 	}
-	if err := c.run.kv.check(); err != nil {
+	if err := c.run.scheduler.kv.check(); err != nil {
 		c.fail("%v", err)
 	}
 }
@@ -178,10 +178,10 @@ func (c *v1Checker) checkResult(w *Workload, r *Result) {
 	if (finished == len(r.TTFT)) != (r.Outcome == OK) {
 		c.fail("%d of %d finished, outcome %d", finished, len(r.TTFT), r.Outcome)
 	}
-	if r.Outcome == OK && c.run.kv.used() != 0 {
-		c.fail("%d blocks are used at the end", c.run.kv.used())
+	if r.Outcome == OK && c.run.scheduler.kv.used() != 0 {
+		c.fail("%d blocks are used at the end", c.run.scheduler.kv.used())
 	}
-	if err := c.run.kv.check(); err != nil {
+	if err := c.run.scheduler.kv.check(); err != nil {
 		c.fail("at the end: %v", err)
 	}
 }

@@ -1,98 +1,129 @@
 package sim
 
-// begin notes when the batch began that is the first one of the requests before planned[head].
-func (run *v1Leap) begin(head int, start float64) {
-	at := start / microsPerSecond
-	for ; run.begun < head; run.begun++ {
-		run.r.ScheduledS[run.planned[run.begun].request] = at
-	}
+// next runs the oldest batch and delivers its tokens; false gives the run up.
+func (run *v1Leap) next() bool {
+	b := run.batch(run.executed)
+	return run.finishBatch(b.shape, b.context, b.attention, b.admitted, b.prefilled)
 }
 
-// deliver hands out the first and last tokens of the batch executed last.
-func (run *v1Leap) deliver(at float64) {
+// finishBatch runs a batch and delivers its tokens. It is the first one of the requests before
+// planned[admitted], and ends the prefills of those before planned[prefilled].
+func (run *v1Leap) finishBatch(b shape, context, attention int64, admitted, prefilled int) bool {
+	start, duration, ok := run.execute(b, context, attention)
+	if !ok {
+		return false
+	}
+	run.begin(admitted, start)
+	run.deliver(prefilled, start+duration+run.over.token)
+	return true
+}
+
+// deliver hands out the tokens of the batch executed last: the first ones of those before
+// planned[prefilled] who have none, and the last ones.
+func (run *v1Leap) deliver(prefilled int, at float64) {
 	number := run.executed - 1
-	before := run.seats
-	for run.firsts.next() == number {
-		q := &run.planned[run.firsts.pop()]
-		run.first(q, at)
-		if q.output == 1 {
-			run.release(q, at, before)
+	if run.started < prefilled {
+		run.firstTokens(prefilled, at)
+	}
+	if run.active.soonest == number { // with synchronous scheduling
+		run.lastTokens(at)
+	}
+	if run.leaving.next() == number { // with asynchronous scheduling
+		run.sampleKV()
+		for run.leaving.next() == number {
+			run.release(&run.planned[run.leaving.pop()], at)
 		}
 	}
-	for run.leaving.next() == number {
-		run.release(&run.planned[run.leaving.pop()], at, before)
+}
+
+// firstTokens gives those before planned[prefilled] who have none their first token. With synchronous
+// scheduling they begin to decode here, as join lets them; written out, for it is the hot path.
+func (run *v1Leap) firstTokens(prefilled int, at float64) {
+	place, number := run.started, run.executed-1
+	requests := run.planned[place:prefilled]
+	run.started = prefilled
+	sync, single := run.rules.depth == 1, false
+	for i := range requests {
+		q := &requests[i]
+		switch {
+		case run.plain:
+			run.r.TTFT[q.request] = (at - q.arrival) / microsPerSecond
+		case run.bare:
+			run.r.TTFT[q.request] = (at + run.delays.of(1, q.input) - q.arrival) / microsPerSecond
+		default:
+			run.first(q.request, q.input, at)
+		}
+		if q.output == 1 {
+			single = true
+		}
+		if !sync {
+			continue
+		}
+		if q.output == 1 {
+			run.held += run.kv.held(q.input)
+			continue
+		}
+		run.active.insert(finish{number + q.output - 1, place + i})
+		run.kv.join(q.input - number)
 	}
-	if run.seats < before && run.concurrency > 0 {
-		run.nextAt = run.nextSend()
+	if !single {
+		return
+	}
+	run.sampleKV()
+	for i := range requests {
+		if q := &requests[i]; q.output == 1 {
+			run.release(q, at)
+		}
 	}
 }
 
-// release completes a request and gives its blocks to others. before is how many
-// seats were taken before the first of this batch left.
-func (run *v1Leap) release(q *v1Planned, at float64, before int64) {
-	if run.seats == before {
-		run.sampleKV()
+// lastTokens lets the requests go whose last token the batch executed last has given. There are some,
+// and scheduling is synchronous.
+func (run *v1Leap) lastTokens(at float64) {
+	number := run.executed - 1
+	run.sampleKV()
+	for run.active.soonest == number {
+		q := &run.planned[run.active.pop()]
+		run.kv.leave(q.input + q.output - 1 - number) // as it joined
+		run.lastToken(q, at)
 	}
+}
+
+// release completes a request whose blocks are in held.
+func (run *v1Leap) release(q *v1Planned, at float64) {
 	run.held -= run.kv.held(q.input + q.output - 1)
-	run.complete(q, at)
+	run.lastToken(q, at)
 }
 
-// first gives a request its first token.
-func (run *v1Leap) first(q *v1Planned, at float64) {
-	if run.bare {
-		run.r.TTFT[q.request] = (at - q.arrival) / microsPerSecond
-		return
-	}
-	run.recordFirst(q, at)
-}
-
-func (run *v1Leap) recordFirst(q *v1Planned, at float64) {
-	i := q.request
-	if run.delays.any {
-		at += run.delays.of(1, q.input)
-	}
-	run.r.TTFT[i] = (at - run.sent[i]) / microsPerSecond
-	run.r.setFirstStep(i, run.executed-1)
-	if run.grad != nil {
-		run.grad.write(run.r.JacTTFT, i, 1, q.input, run.grad.origin(i, run.client))
-	}
-}
-
-// complete gives a request its last token, and its seat to others.
-func (run *v1Leap) complete(q *v1Planned, at float64) {
+// lastToken gives a request its last token, and its seat to others.
+func (run *v1Leap) lastToken(q *v1Planned, at float64) {
 	run.seats--
-	if run.bare {
-		run.r.E2E[q.request] = (at - q.arrival) / microsPerSecond
+	if !run.bare {
+		if run.prefix.follow {
+			run.prefix.drop(run.chains, q.request)
+		}
+		run.last(q.request, q.input, q.output, at)
 		return
 	}
-	run.recordLast(q, at)
-}
-
-func (run *v1Leap) recordLast(q *v1Planned, at float64) {
-	i := q.request
 	if run.delays.any {
 		at += run.delays.of(q.output, q.input)
 	}
-	run.r.E2E[i] = (at - run.sent[i]) / microsPerSecond
-	run.r.setLastStep(i, run.executed-1)
-	if run.prefix.follow {
-		run.prefix.drop(run.chains, i)
-	}
-	if run.grad != nil {
-		run.grad.write(run.r.JacE2E, i, q.output, q.input, run.grad.origin(i, run.client))
-	}
-	if run.concurrency > 0 {
-		run.client.completed(i, run.executed-1, max(at, run.clock.last), run.grad)
+	run.r.E2E[q.request] = (at - q.arrival) / microsPerSecond
+}
+
+// sampleKV notes the demand for blocks before some are given back, where that is followed.
+func (run *v1Leap) sampleKV() {
+	if run.kv.follow {
+		run.sampleHeld()
 	}
 }
 
-// sampleKV notes the demand for blocks before some are given back.
-func (run *v1Leap) sampleKV() {
+func (run *v1Leap) sampleHeld() {
 	besides := run.held
 	if run.partial != noRequest {
 		besides += run.kv.held(run.done)
 	}
-	run.kv.sample(run.composed-1, besides-run.prefix.overlap)
+	run.kv.raise(run.composed-1, besides-run.prefix.overlap)
 }
 
 // finish fills in the details: all requests have finished.

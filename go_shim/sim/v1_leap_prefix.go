@@ -4,14 +4,29 @@ package sim
 // is looked for, a chain that was computed once is cached from then on, as is every chain before it:
 // so one number tells it for each stretch of chains without a fork.
 //
-// Blocks are freed to the end of the free list, and evicted from its beginning. Requests that run
-// together hold at most so many blocks (v1.together); so when one is freed, usable less that many are
-// ahead of it, and none of these is taken twice before it. What is taken from a request's admission
-// on is at most what those admitted since take, and what was running then had yet to take. So while
-// the former is less than usable less twice v1.together, the request's prefix is still cached.
+// A chain that some request held is certainly cached when request Q asks for it, if the requests
+// admitted in between take U - H + 1 blocks at most. U is the blocks of the pool (v1.usable), H the
+// most that requests can hold which run together (v1.together). For let k blocks precede the chain's
+// block, and let request P be the last one that held it and freed it, when u blocks were in use.
+//   - P frees its last block first, so it still has the k blocks. The others that run then hold
+//     u - k or more between them. If h is the most that they can hold, they take h - (u - k) at most
+//     from then on.
+//   - The block is now the last of the U - u free ones. It is evicted when all the others were taken
+//     before it: what is freed later lies behind it, or is to be taken before it too.
+//   - A block that is taken is for one of those who ran, or for one admitted since. These take A. So
+//     the block is evicted only if A + h - (u - k) >= U - u, which is A >= U - h - k.
+//   - Q did not run then, for nobody is preempted. It fits beside the others, P having left. It can
+//     hold k + 2 blocks or more: those of the chain, and one for a token after them. So
+//     h + k + 2 <= H, and the block is evicted only if A >= U - H + 2.
+//
+// It is certainly cached too if all requests take U + 2 blocks at most in the whole run. To evict one,
+// each of the U blocks has to be taken, and this one again: U + 1 times. Q takes 2 blocks or more
+// later.
+//
+// TestV1PrefixSurvives has a case in which U - H + 2 blocks do evict it.
 type prefixHits struct {
 	cached []int32 // per edge of the chain table, how many of its chains, from the first on
-	seen   []int64 // per edge, what taken was when all of these were last found or computed
+	seen   []int64 // per edge, what taken was when one request last held all of these
 	taken  int64   // blocks that the requests admitted so far take in all
 
 	// Where the use of blocks is followed:
@@ -55,36 +70,36 @@ func (h *prefixHits) reset(follow bool) {
 	h.overlap, h.taken = 0, 0
 }
 
-// hit admits a request and returns how many tokens of its prompt are cached, but for the last one. It is
-// not ok where that is not certain.
-func (run *v1Leap) hit(q *v1Planned) (tokens int64, ok bool) {
+// hit admits a request and finds how many tokens of its prompt are done already: those that are cached,
+// but for the last one. It is false where that is not certain.
+func (run *v1Leap) hit(q *v1Planned) bool {
 	h, t := run.prefix, run.chains
 	i := q.request
-	blocks := int32(0)
+	blocks, taken := int32(0), h.taken+v1Held(q.input, q.output, run.blockSize)
 	to := int32(min(t.sharedBlocks(i), (q.input-1)/run.blockSize))
 	for e := t.leaf[i]; e != noEdge; e = t.edges[e].parent {
 		start := t.edges[e].start
 		if n := min(start+h.cached[e], to); n > start {
-			if h.taken-h.seen[e] >= run.usable-2*run.together {
-				return 0, false
+			if h.taken-h.seen[e] > run.lasting {
+				return false
 			}
 			if n == start+h.cached[e] {
-				h.seen[e] = h.taken
+				h.seen[e] = taken
 			}
 			blocks = max(blocks, n)
 		}
 		to = min(to, start)
 	}
-	h.taken += ceilDiv(q.input+q.output, run.blockSize)
+	h.taken = taken
 	if h.follow {
 		h.span[i] = 0
 		h.hold(t, i, blocks)
 	}
-	tokens = int64(blocks) * run.blockSize
+	run.done = int64(blocks) * run.blockSize
 	if run.r.Cached != nil {
-		run.r.Cached[i] = int32(tokens)
+		run.r.Cached[i] = int32(run.done)
 	}
-	return tokens, true
+	return true
 }
 
 // cache notes that so many tokens of a request's prompt are computed.

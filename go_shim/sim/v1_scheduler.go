@@ -3,33 +3,19 @@ package sim
 // v1Scheduler is the scheduler's state in one run: rules 1 to 6 and 8 of vLLM's V1 scheduler.
 type v1Scheduler struct {
 	*v1
-	kv      *v1Pool
-	waiting v1Queue
-	running []int // in the order of admission
-	phase   []v1Phase
+	v1Requests
+	kv *v1Pool
+	// running is in the order of admission.
+	running []int
 
-	computed  []int64 // tokens of a request whose KV is computed, batches in flight included
-	generated []int64 // tokens delivered
-	inFlight  []int64 // tokens of a request that composed batches will give: vLLM's placeholders
+	// computed is the tokens of a request whose KV is computed, batches in flight included.
+	computed []int64
+	// inFlight is the tokens of a request that composed batches will give: vLLM's placeholders.
+	inFlight []int64
 	// prefillEnd is how many tokens a request had at its latest admission. Computing these, again
 	// after a preemption, is prefill; each token after them is decode.
 	prefillEnd []int64
-
-	cachedFirst []int64 // prefix hit at the first admission; notAdmitted before
-	preemptions []int64
 }
-
-// v1Phase is where a request is.
-type v1Phase uint8
-
-const (
-	v1Unsent v1Phase = iota
-	v1Waiting
-	v1Running
-	v1Finished
-)
-
-const notAdmitted int64 = -1
 
 // v1Batch is what one step executes. Only its scheduling, not its execution, has happened.
 type v1Batch struct {
@@ -37,6 +23,7 @@ type v1Batch struct {
 	features  batch
 	entries   []v1Entry
 	preempted []int
+	admitted  int // requests that were in this batch or one before: planned[:admitted]
 	running   int // requests with a seat, right after composing
 	waiting   int
 	kvUsed    int64
@@ -53,24 +40,14 @@ type v1Entry struct {
 
 func newV1Scheduler(v *v1) *v1Scheduler {
 	n := v.numRequests
-	s := &v1Scheduler{
-		v1: v, kv: newV1Pool(v), phase: make([]v1Phase, n),
-		computed: make([]int64, n), generated: make([]int64, n), inFlight: make([]int64, n),
-		prefillEnd: make([]int64, n), cachedFirst: make([]int64, n), preemptions: make([]int64, n),
+	return &v1Scheduler{
+		v1: v, v1Requests: newV1Requests(n), kv: newV1Pool(v),
+		computed: make([]int64, n), inFlight: make([]int64, n), prefillEnd: make([]int64, n),
 	}
-	for i := range s.cachedFirst {
-		s.cachedFirst[i] = notAdmitted
-	}
-	return s
-}
-
-func (s *v1Scheduler) add(i int) {
-	s.phase[i] = v1Waiting
-	s.waiting.pushBack(i)
 }
 
 // tokens is what is known of request i: its prompt and what was generated.
-func (s *v1Scheduler) tokens(i int) int64 { return s.input[i] + s.generated[i] }
+func (s *v1Scheduler) tokens(i int) int64 { return s.input[i] + int64(s.generated[i]) }
 
 // unfinished counts the requests that the server has.
 func (s *v1Scheduler) unfinished() int { return len(s.running) + s.waiting.len() }
@@ -90,7 +67,7 @@ func (s *v1Scheduler) compose(now float64) *v1Batch {
 	for e := range b.entries {
 		s.advance(&b.entries[e])
 	}
-	b.running, b.waiting, b.kvUsed = len(s.running), s.waiting.len(), s.kv.used()
+	b.admitted, b.running, b.waiting, b.kvUsed = s.admitted, len(s.running), s.waiting.len(), s.kv.used()
 	return b
 }
 
@@ -118,7 +95,7 @@ func (s *v1Scheduler) runningPass(b *v1Batch, threshold int64) int64 {
 // known, and the token in flight, unless that one is the last.
 func (s *v1Scheduler) remaining(i int) int64 {
 	flying := s.inFlight[i]
-	if flying > 0 && s.generated[i]+flying >= s.output[i] {
+	if flying > 0 && int64(s.generated[i])+flying >= s.output[i] {
 		return 0
 	}
 	return s.tokens(i) + flying - s.computed[i]
@@ -152,9 +129,7 @@ func (s *v1Scheduler) makeRoom(i int, tokens int64, b *v1Batch) bool {
 func (s *v1Scheduler) preempt(i int) {
 	s.kv.release(i)
 	s.computed[i], s.inFlight[i] = 0, 0
-	s.preemptions[i]++
-	s.phase[i] = v1Waiting
-	s.waiting.pushFront(i)
+	s.v1Requests.preempt(i)
 }
 
 // waitingPass admits from the head of the queue while budget, seats and blocks last.
@@ -176,11 +151,7 @@ func (s *v1Scheduler) waitingPass(b *v1Batch, threshold, budget int64) {
 		s.computed[i], s.prefillEnd[i] = found, s.tokens(i)
 		s.allocate(i, found+n)
 		s.running = append(s.running, i)
-		s.phase[i] = v1Running
-		resumed := s.cachedFirst[i] != notAdmitted
-		if !resumed {
-			s.cachedFirst[i] = found
-		}
+		resumed := s.admit(i, found)
 		s.schedule(b, v1Entry{request: i, tokens: n, hit: found, resumed: resumed})
 		budget -= n
 	}
@@ -238,7 +209,7 @@ func (s *v1Scheduler) deliver(i int) (last bool) {
 		// Blocks that tokens in flight have filled are cached now that these are known.
 		s.kv.cache(i, s.computed[i]-s.inFlight[i])
 	}
-	if s.tokens(i) < s.maxLen && s.generated[i] < s.output[i] {
+	if s.tokens(i) < s.maxLen && int64(s.generated[i]) < s.output[i] {
 		return false
 	}
 	if s.phase[i] == v1Running {

@@ -18,32 +18,26 @@ import (
 // for more than the last running request: whoever runs was admitted with the budget that those before
 // it left, and none of these ever asks for more again.
 type v1Skip struct {
-	*v1
+	v1Run
 	*v1SkipScratch
-	r      *Result
-	model  model
-	delays delays
-	over   v1Overheads
-	grad   *gradient // nil: no derivatives wanted
-	clock  v1Clock
 
-	composed int64      // batches composed: the number of the next one
-	executed int64      // batches executed
-	pending  [2]v1Share // by number modulo 2: composed, not executed
-	bases    int64      // of those who decode, see v1Seat.base, summed up
-	barren   int64      // steps since the last token
-	busy     int32      // how often the engine woke up
-	begun    int        // requests, in the client's order, that have been in a batch that was executed
-
-	preempted bool // the batch at hand preempted a request
-	seq       uint32
+	// composed is how many batches were composed: the number of the next one.
+	composed int64
+	// pending is the batches that are composed and not executed, by number modulo 2.
+	pending [2]v1Share
+	// bases is the sum over those who decode, see v1Seat.base.
+	bases int64
+	// preempted tells that the batch at hand preempted a request.
+	preempted bool
+	// seq numbers the admissions.
+	seq uint32
 }
 
-// v1Share is a batch, whether it gives any token, and how many requests it is the first one of.
+// v1Share is a batch.
 type v1Share struct {
 	batch
-	samples bool
-	fresh   int
+	samples  bool // it gives a token
+	admitted int  // requests that were in this batch or one before: planned[:admitted]
 }
 
 // skippable tells whether runSkip covers the workload and configuration: it does not where its
@@ -56,23 +50,17 @@ func (v *v1) runSkip(p *Params, sc *v1SkipScratch, r *Result) {
 	r.Engine = Leap
 	sc.reset()
 	run := &sc.run
-	*run = v1Skip{
-		v1: v, v1SkipScratch: sc, r: r, model: newModel(&p.Coeffs), delays: newDelays(&p.Coeffs),
-	}
-	run.over = newV1Overheads(&p.Overheads, run.delays.most(v.longest))
-	run.clock = newV1Clock(run.model, run.over.gap)
-	if run.grad = newGradient(r, &sc.gradient); run.grad != nil {
-		run.client.differentiate()
-	}
+	*run = v1Skip{v1SkipScratch: sc}
+	run.start(v, p, r, &sc.common)
 	run.loop()
-	r.Steps = run.executed
-	run.finish()
+	run.settle()
+	run.report(&run.v1Requests)
 }
 
 // loop composes up to depth batches ahead and executes the oldest, as the reference engine does.
 func (run *v1Skip) loop() {
 	for {
-		run.receive()
+		run.receive(&run.v1Requests)
 		if run.live > 0 || run.waiting.len() > 0 {
 			if k := run.quiet(); k > 0 {
 				run.skip(k)
@@ -83,7 +71,7 @@ func (run *v1Skip) loop() {
 			}
 		}
 		if run.composed > run.executed {
-			if !run.execute() {
+			if !run.next() {
 				return
 			}
 			continue
@@ -92,35 +80,6 @@ func (run *v1Skip) loop() {
 			return
 		}
 	}
-}
-
-// receive puts every request that was sent by now into the queue.
-func (run *v1Skip) receive() {
-	for run.client.nextSend() <= run.clock.now {
-		i := run.client.send()
-		run.r.setBusyPeriod(i, run.busy)
-		run.grad.arriveV1(i, run.client.sent[i], &run.clock)
-		run.phase[i] = v1Waiting
-		run.waiting.pushBack(i)
-	}
-}
-
-// wait lets an idle engine sleep until the next request; false ends the run.
-func (run *v1Skip) wait() bool {
-	next := run.client.nextSend()
-	if math.IsInf(next, 1) {
-		return false
-	}
-	if next > run.horizon {
-		run.r.Outcome = Horizon
-		return false
-	}
-	if run.grad != nil {
-		run.grad.jump(run.client.nextGrad())
-	}
-	run.clock.jump(next)
-	run.busy++
-	return true
 }
 
 // quiet returns how many batches in a row only decode for the requests that run now, beginning with
@@ -154,7 +113,7 @@ func (run *v1Skip) quiet() int64 {
 	if run.waiting.len() > 0 || run.live >= run.maxSeqs || run.live >= run.budget {
 		return most // whoever is sent meanwhile has to wait
 	}
-	return run.clock.stepsBefore(run.client.nextSend(), most)
+	return run.clock.stepsBefore(run.nextAt, most)
 }
 
 // context is how many tokens those who decode have computed before a batch.
@@ -259,35 +218,16 @@ func (run *v1Skip) blocksOf(k int64) int64 {
 }
 
 // takers is the phase of the requests that begin a block in a batch.
-func (run *v1Skip) takers(number int64) int64 { return run.divider.phase(-number) }
+func (run *v1Skip) takers(number int64) int64 { return run.place(-number) }
 
-// execute runs the oldest batch to its end and delivers its tokens; false ends the run.
-func (run *v1Skip) execute() bool {
+// next runs the oldest batch and delivers its tokens; false ends the run.
+func (run *v1Skip) next() bool {
 	b := &run.pending[run.executed&1]
-	base := run.model.base(b.shape, b.attention)
-	duration := run.model.duration(base, b.context)
-	if outcome := run.over.check(duration); outcome != OK {
-		run.r.Outcome = outcome
+	start, duration, ok := run.execute(b.shape, b.context, b.attention)
+	if !ok {
 		return false
 	}
-	run.clock.pace(base, b.decodes, b.context)
-	if run.clock.now > run.horizon {
-		run.r.Outcome = Horizon
-		return false
-	}
-	start := run.clock.advance(1)
-	if run.grad != nil {
-		run.grad.elapse(&b.batch, 1)
-	}
-	run.begin(b.fresh, start)
-	run.executed++
-	if run.barren++; b.samples {
-		run.barren = 0
-	}
+	run.begin(b.admitted, start)
 	run.deliver(start + duration + run.over.token)
-	if run.barren > run.patience {
-		run.r.Outcome = Hang
-		return false
-	}
-	return true
+	return run.progresses(b.samples)
 }

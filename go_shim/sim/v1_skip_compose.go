@@ -17,6 +17,7 @@ func (run *v1Skip) compose() bool {
 	if !run.preempted {
 		run.admitWaiting(b, threshold, budget)
 	}
+	b.admitted = run.admitted
 	run.r.PeakKVBlocks = max(run.r.PeakKVBlocks, run.kv.used())
 	run.grad.composed(run.clock.now, run.waiting.len() > 0)
 	if b.decodes+b.numChunks == 0 {
@@ -91,10 +92,10 @@ func (run *v1Skip) decodeWhoStays(b *v1Share) {
 			break
 		}
 		last := &run.seats[run.back]
-		if last.state == seatDecoding && run.divider.phase(last.base) == phase {
+		if last.state == seatDecoding && run.place(last.base) == phase {
 			lack--
 		}
-		run.preempt(run.back)
+		run.evict(run.back)
 	}
 	b.decodes, b.context = int64(run.active.len()), run.context(run.composed)
 	b.samples = b.decodes > 0
@@ -134,7 +135,7 @@ func (run *v1Skip) decodeInOrder(b *v1Share, threshold int64) int64 {
 func (run *v1Skip) makeRoom(at int32, blocks int64) bool {
 	for blocks > run.kv.free {
 		victim := run.back
-		run.preempt(victim)
+		run.evict(victim)
 		if victim == at {
 			return false
 		}
@@ -223,10 +224,7 @@ func (run *v1Skip) admitWaiting(b *v1Share, threshold, budget int64) {
 		}
 		i := run.waiting.front()
 		run.waiting.popFront()
-		if run.cachedFirst[i] == notAdmittedYet {
-			b.fresh++
-		}
-		s := run.admit(i)
+		s := run.seatHead(i)
 		run.kv.take(run.blocks(s.computed+n) - run.full(s.computed))
 		run.prefill(b, run.back, n)
 		if s.state == seatPrefilling {
@@ -236,8 +234,8 @@ func (run *v1Skip) admitWaiting(b *v1Share, threshold, budget int64) {
 	}
 }
 
-// admit gives request i, which judge looked at, a seat and the blocks that it hits.
-func (run *v1Skip) admit(i int) *v1Seat {
+// seatHead gives request i, which judge looked at, a seat and the blocks that it hits.
+func (run *v1Skip) seatHead(i int) *v1Seat {
 	s := &run.seats[run.sit(i)]
 	s.computed = run.kv.hit.blocks() * run.size
 	s.end = run.input[i] + int64(run.generated[i])
@@ -249,8 +247,6 @@ func (run *v1Skip) admit(i int) *v1Seat {
 		s.step++
 	}
 	s.held = run.kv.claim(s.held[:0])
-	if run.cachedFirst[i] == notAdmittedYet {
-		run.cachedFirst[i] = int32(s.computed)
-	}
+	run.admit(i, s.computed)
 	return s
 }

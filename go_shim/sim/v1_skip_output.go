@@ -1,7 +1,5 @@
 package sim
 
-import "math"
-
 // The blocks that decoding fills matter where other requests may hit them: a later turn of a
 // conversation repeats the output. Each has a moment: 2n is the running pass of batch n, where
 // requests are taken in order; 2n+1 the delivery of tokens that follows it.
@@ -60,38 +58,25 @@ func (run *v1Skip) fill(s *v1Seat, to int32) {
 	}
 }
 
-// begin notes when the first batch of the next so many requests began. Whoever was preempted waits
-// before all who never ran, so these are admitted in the order in which they were sent.
-func (run *v1Skip) begin(fresh int, start float64) {
-	for range fresh {
-		run.r.setScheduled(int(run.order[run.begun]), start)
-		run.begun++
-	}
-}
-
 // deliver hands out the first and last tokens of the batch executed last, at the given time in µs.
 func (run *v1Skip) deliver(at float64) {
 	number := run.executed - 1
 	run.orphans = run.orphans[:0]
 	for run.firsts.next() == number {
 		i := run.firsts.pop()
-		run.r.TTFT[i] = run.latency(i, at+run.delays.of(1, run.input[i]))
-		run.r.setFirstStep(i, number)
-		if run.grad != nil {
-			run.grad.write(run.r.JacTTFT, i, 1, run.input[i], run.grad.origin(i, &run.client))
-		}
+		run.first(i, run.input[i], at)
 	}
 	if run.rules.depth > 1 {
 		run.fillUntil(2*number + 3)
 	}
 	for run.leaving.next() == number {
-		run.complete(run.leaving.pop(), number, at)
+		run.complete(run.leaving.pop(), at)
 	}
 }
 
 // complete gives a request its last token. It has a seat, or is named by its complement where it
 // was preempted with that token in flight.
-func (run *v1Skip) complete(seat int, number int64, at float64) {
+func (run *v1Skip) complete(seat int, at float64) {
 	i := ^seat
 	if seat >= 0 {
 		s := &run.seats[seat]
@@ -101,47 +86,16 @@ func (run *v1Skip) complete(seat int, number int64, at float64) {
 		run.waiting.remove(i)
 	}
 	run.phase[i] = v1Finished
-	at += run.delays.of(run.output[i], run.input[i])
-	run.r.E2E[i] = run.latency(i, at)
-	run.r.setLastStep(i, number)
-	if run.grad != nil {
-		run.grad.write(run.r.JacE2E, i, run.output[i], run.input[i], run.grad.origin(i, &run.client))
-	}
-	run.client.completed(i, number, max(at, run.clock.last), run.grad)
+	run.last(i, run.input[i], run.output[i], at)
 }
 
-// latency in seconds, from the sending of the request.
-func (run *v1Skip) latency(i int, at float64) float64 {
-	return (at - run.client.sent[i]) / microsPerSecond
-}
-
-// finish fills in what the run left of each request.
-func (run *v1Skip) finish() {
-	r := run.r
-	run.settle()
-	status := [...]Status{v1Unsent: NotArrived, v1Waiting: Waiting, v1Running: Running, v1Finished: Finished}
+// settle counts the tokens that every request has at the end, those in flight not included.
+func (run *v1Skip) settle() {
 	for i, phase := range run.phase {
-		r.setStatus(i, status[phase])
-		if phase != v1Finished {
-			r.Outcome = max(r.Outcome, Unfinished)
-		} else if r.Generated != nil {
+		if phase == v1Finished {
 			run.generated[i] = int32(run.output[i])
 		}
-		if r.Cached != nil {
-			r.Cached[i] = max(run.cachedFirst[i], 0)
-		}
 	}
-	copy(r.Preemptions, run.preemptions)
-	copy(r.Generated, run.generated)
-	for i := range r.SentS {
-		if r.SentS[i] = math.NaN(); run.phase[i] != v1Unsent {
-			r.SentS[i] = run.client.sent[i] / microsPerSecond
-		}
-	}
-}
-
-// settle counts the tokens that the unfinished requests have, those in flight not included.
-func (run *v1Skip) settle() {
 	for _, i := range run.orphans {
 		run.generated[i]--
 	}

@@ -28,15 +28,11 @@ const (
 
 const noSeat int32 = -1
 
-// notAdmittedYet is the prefix hit of a request before its first admission.
-const notAdmittedYet int32 = -1
-
 // v1SkipScratch is what a run needs beside its result; it is reused, so that a run allocates nothing.
 type v1SkipScratch struct {
 	divider // by the block size
-	client  v1Client
-	kv      v1LazyPool
-	waiting v1Queue
+	v1Requests
+	kv v1LazyPool
 
 	seats       []v1Seat
 	vacant      []int32
@@ -51,28 +47,20 @@ type v1SkipScratch struct {
 	leaving    finishQueue // last tokens in batches not executed, by seat; see forgetSeat
 	orphans    []int       // requests preempted with a token in flight
 
-	phase       []v1Phase
-	generated   []int32 // tokens, those in flight included, when last preempted
-	cachedFirst []int32
-	preemptions []int32
-
-	gradient gradient
-	run      v1Skip
+	common v1RunScratch
+	run    v1Skip
 }
 
 func newV1SkipScratch(v *v1) *v1SkipScratch {
-	n := v.numRequests
 	return &v1SkipScratch{
-		divider: newDivider(v.blockSize), client: *newV1Client(v), kv: newV1LazyPool(v),
-		phases: make([]int64, v.blockSize), phase: make([]v1Phase, n), generated: make([]int32, n),
-		cachedFirst: make([]int32, n), preemptions: make([]int32, n),
+		divider: newDivider(v.blockSize), v1Requests: newV1Requests(v.numRequests),
+		kv: newV1LazyPool(v), phases: make([]int64, v.blockSize), common: newV1RunScratch(v),
 	}
 }
 
 func (sc *v1SkipScratch) reset() {
-	sc.client.reset()
+	sc.v1Requests.reset()
 	sc.kv.reset()
-	sc.waiting = v1Queue{items: sc.waiting.items[:0]}
 	sc.vacant = sc.vacant[:0]
 	for at := len(sc.seats) - 1; at >= 0; at-- { // as if none had been used yet
 		sc.vacant = append(sc.vacant, int32(at))
@@ -85,12 +73,6 @@ func (sc *v1SkipScratch) reset() {
 	sc.firsts.reset()
 	sc.leaving.reset()
 	sc.orphans = sc.orphans[:0]
-	clear(sc.phase)
-	clear(sc.generated)
-	clear(sc.preemptions)
-	for i := range sc.cachedFirst {
-		sc.cachedFirst[i] = notAdmittedYet
-	}
 }
 
 // sit gives request i a seat behind all others.
@@ -111,7 +93,6 @@ func (run *v1Skip) sit(i int) int32 {
 	}
 	run.back = at
 	run.live++
-	run.phase[i] = v1Running
 	return at
 }
 
@@ -162,7 +143,7 @@ func (run *v1Skip) beginDecoding(at int32) {
 	s.state = seatDecoding
 	s.base = s.computed - run.composed - 1
 	s.last = run.composed + run.output[s.request] - had - 1
-	run.phases[run.divider.phase(s.base)]++
+	run.phases[run.place(s.base)]++
 	run.bases += s.base
 	run.active.insert(seatMoment{s.last, s.seq, at})
 	run.planFill(at)
@@ -174,7 +155,7 @@ func (run *v1Skip) retire() {
 	for run.active.len() > 0 && run.active.soonest() < run.composed {
 		at := run.active.pop().seat
 		s := &run.seats[at]
-		run.phases[run.divider.phase(s.base)]--
+		run.phases[run.place(s.base)]--
 		run.bases -= s.base
 		s.computed = s.base + run.composed
 		s.state = seatLeaving
@@ -182,9 +163,8 @@ func (run *v1Skip) retire() {
 	}
 }
 
-// preempt takes everything from the last running request but its tokens. One in flight is still
-// delivered.
-func (run *v1Skip) preempt(at int32) {
+// evict preempts the last running request. It keeps its tokens; one in flight is still delivered.
+func (run *v1Skip) evict(at int32) {
 	run.preempted = true
 	s := &run.seats[at]
 	i := s.request
@@ -194,7 +174,7 @@ func (run *v1Skip) preempt(at int32) {
 		run.prefilling = run.prefilling[:len(run.prefilling)-1]
 	case seatDecoding:
 		run.generated[i] = int32(run.computed(s) - run.input[i] + 1)
-		run.phases[run.divider.phase(s.base)]--
+		run.phases[run.place(s.base)]--
 		run.bases -= s.base
 		run.active.remove(at)
 	case seatLeaving:
@@ -208,9 +188,7 @@ func (run *v1Skip) preempt(at int32) {
 		}
 	}
 	run.leave(at, cached, true)
-	run.preemptions[i]++
-	run.phase[i] = v1Waiting
-	run.waiting.pushFront(i)
+	run.v1Requests.preempt(i)
 }
 
 // forgetSeat names the request instead of its seat where its last token is in flight.

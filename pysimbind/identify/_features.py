@@ -13,11 +13,11 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ..models import HINGE_TOKENS, TERMS, Steps
 from ..objective import Objective
 from ..simulator import Simulator
 
@@ -28,20 +28,6 @@ _MOST = 0.8  # of the steps that a fact is about: it is told, with the count
 _PROBES = 600
 _DEPENDENT = 1e-9  # of the largest singular value
 _NEARLY = 0.1  # root mean square deviation of a term from a multiple of another, relative
-
-
-class Steps(NamedTuple):
-    """The batch of each step [S]: D decoded, P prefilled, M the largest chunk, N prompts.
-
-    And ctx, the context of what decodes, and attn, the pairs of query and key in what prefills.
-    """
-
-    D: FloatArray
-    P: FloatArray
-    M: FloatArray
-    N: FloatArray
-    ctx: FloatArray
-    attn: FloatArray
 
 
 class Reasons:
@@ -87,30 +73,10 @@ def _record(objective: Objective, x: FloatArray) -> Steps:
     return Steps(*np.concatenate(found, axis=1))
 
 
-# By the names of models.TERMS; those on the request's side are no feature of a step.
 FEATURES: Mapping[str, Callable[[Steps], FloatArray]] = MappingProxyType(
-    {
-        "sum_decode_tokens": lambda s: s.D,
-        "sum_prefill_tokens": lambda s: s.P,
-        "max_prefill_tokens": lambda s: s.M,
-        "num_prefills": lambda s: s.N,
-        "sum_decode_tokenss2": lambda s: s.D * s.D,
-        "sum_decode_tokensmsumprefill_tokens": lambda s: s.D * s.P,
-        "sum_decode_tokensmmaxprefill_tokens": lambda s: s.D * s.M,
-        "sum_decode_tokensmnumprefills": lambda s: s.D * s.N,
-        "sum_prefill_tokenss2": lambda s: s.P * s.P,
-        "sum_prefill_tokensmmaxprefill_tokens": lambda s: s.P * s.M,
-        "sum_prefill_tokensmnumprefills": lambda s: s.P * s.N,
-        "max_prefill_tokenss2": lambda s: s.M * s.M,
-        "max_prefill_tokensmnumprefills": lambda s: s.M * s.N,
-        "num_prefillss2": lambda s: s.N * s.N,
-        "intercept": lambda s: np.ones_like(s.D),
-        "ctx": lambda s: s.ctx,
-        "attn": lambda s: s.attn,
-        "hinge": lambda s: np.maximum(0.0, s.D + s.P - 256),
-        "mixed": lambda s: ((s.D > 0) & (s.P > 0)).astype(np.float64),
-    }
+    {term.name: term.feature for term in TERMS if term.feature is not None}
 )
+"""By the names of the terms; those on the request's side are no feature of a step."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +190,14 @@ def _facts(steps: Steps) -> list[Fact]:
     return [
         Fact("step", "was without prefill", _any, lambda s: s.P == 0, _without_prefill, 1.0),
         Fact("step", "was without decode", _any, lambda s: s.D == 0, _without_decode, 1.0),
-        Fact("step", "had at most 256 tokens", _any, lambda s: s.D + s.P <= 256, _small, 1.0),
+        Fact(
+            "step",
+            f"had at most {HINGE_TOKENS} tokens",
+            _any,
+            lambda s: s.D + s.P <= HINGE_TOKENS,
+            _small,
+            1.0,
+        ),
         Fact("prefill step", "had one prompt", _prefills, lambda s: s.N == 1, _one_prompt),
         Fact(
             "prefill step",
@@ -283,10 +256,10 @@ def _without_decode(s: Steps) -> Steps:
 
 
 def _small(s: Steps) -> Steps:
-    """Leave out what is larger, and what is decoded beyond 256 tokens in all."""
-    fits = s.P <= 256
+    """Leave out what is larger, and what is decoded beyond ``HINGE_TOKENS`` in all."""
+    fits = s.P <= HINGE_TOKENS
     kept = Steps(*(values[fits] for values in s))
-    return kept._replace(D=np.minimum(kept.D, 256 - kept.P))
+    return kept._replace(D=np.minimum(kept.D, HINGE_TOKENS - kept.P))
 
 
 def _one_prompt(s: Steps) -> Steps:
