@@ -302,7 +302,7 @@ def test_missing_file(path: str | Path) -> None:
         (b"[" + b"1" * 5000 + b"]", "not valid JSON"),
         (b"[1, 2]", "not a measurement file of a known format"),
         (b'{"schema": "other"}', "not a measurement file of a known format"),
-        (gzip.compress(b"{}"), "not a text file"),
+        (gzip.compress(b"{}", mtime=0), "not a text file"),
     ],
 )
 def test_corrupt_files(tmp_path: Path, content: bytes, message: str) -> None:
@@ -314,7 +314,9 @@ def test_corrupt_files(tmp_path: Path, content: bytes, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"{}", gzip.compress(b"{}" * 999)[:-9], b"\x1f\x8b\x08\x00"])
+@pytest.mark.parametrize(
+    "content", [b"{}", gzip.compress(b"{}" * 999, mtime=0)[:-9], b"\x1f\x8b\x08\x00"]
+)
 def test_corrupt_gzip(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.json.gz"
     path.write_bytes(content)
