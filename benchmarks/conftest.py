@@ -40,6 +40,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run in one process: workers would slow each other down, and pytest-benchmark refuses them."""
+    config.option.numprocesses = 0
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _prepared(pytestconfig: pytest.Config) -> None:
     """Compile the library if it is out of date: old code is not what is timed."""

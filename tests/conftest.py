@@ -43,6 +43,11 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"library: {config.stash.get(LIBRARY_STATE, 'built by the controller')}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the Go tests, the longest ones: no worker waits for them at the end."""
+    items.sort(key=lambda item: item.path.name != "test_go.py")
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """Return the folder of the checkout."""
