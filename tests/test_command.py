@@ -6,6 +6,7 @@ and the list of groups for the layout.
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import os
 import pty
@@ -316,8 +317,6 @@ def test_what_is_not_understood(words: list[str], message: str) -> None:
 
 
 def test_no_private_attribute_of_argparse_is_read(root: Path) -> None:
-    import argparse
-
     private = {
         name
         for kind in (argparse.ArgumentParser, argparse.Action)
