@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ._parser import WIDTH, Parser
+from ._parser import Parser, wrapped
 
 
 @dataclass(frozen=True)
@@ -33,5 +32,5 @@ class Command:
     def epilog(self) -> str:
         """Return the end of the help page: examples, then notes."""
         examples = "\n".join(f"  pysimbind {self.name} {words}".rstrip() for words in self.examples)
-        notes = [textwrap.fill(note, WIDTH) for note in self.notes]
+        notes = [wrapped(note) for note in self.notes]
         return "\n\n".join([f"examples:\n{examples}", *notes])

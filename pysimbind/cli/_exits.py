@@ -23,6 +23,8 @@ def guarded(work: Callable[[], int]) -> int:
         return _complain(exc, EXIT_USAGE)
     except PysimbindError as exc:
         return _complain(exc, EXIT_FAILED)
+    except OverflowError as exc:
+        return _complain(f"a number that was given is too large: {exc}", EXIT_USAGE)
     except MemoryError:
         return _complain("not enough memory for this workload", EXIT_FAILED)
     except KeyboardInterrupt:

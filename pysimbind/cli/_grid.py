@@ -11,6 +11,8 @@ from ._interrupts import Interrupts
 from ._parser import Parser
 from ._progress import Progress
 
+_MOST_REPLICAS = 100_000  # more runs than anybody waits for; their list must fit into memory
+
 
 def add_grid(parser: Parser) -> None:
     """Add the settings to vary, and the replicas."""
@@ -51,10 +53,15 @@ def add_grid(parser: Parser) -> None:
 
 def read_grid(args: argparse.Namespace) -> dict[str, Sequence[Any]]:
     """Return server setting -> values to try, of those that were given."""
-    if args.replicas < 1:
-        raise InputError(f"--replicas must be >= 1, got {args.replicas}")
+    check_replicas(args.replicas)
     names = ("max_num_seqs", "max_num_batched_tokens")
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def check_replicas(replicas: int) -> None:
+    """Raise ``InputError`` for a number of replicas that cannot be simulated."""
+    if not 1 <= replicas <= _MOST_REPLICAS:
+        raise InputError(f"--replicas must be from 1 to {_MOST_REPLICAS}, got {replicas}")
 
 
 def watched(progress: Progress, what: str, ctrl_c: Interrupts) -> Callable[[int, int], None]:

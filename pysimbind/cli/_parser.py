@@ -35,6 +35,11 @@ WIDTH = 78
 _NEGATIVE = re.compile(r"-\.?\d")
 
 
+def wrapped(text: str, width: int = WIDTH) -> str:
+    """Return the text in lines that are cut between words only."""
+    return textwrap.fill(text, width, break_on_hyphens=False)
+
+
 @dataclass(frozen=True)
 class Complete:
     """How a shell completes a value: one of some words, a file, or a folder."""
@@ -90,7 +95,7 @@ class Parser(argparse.ArgumentParser):
         """
         group = self._titled[title]
         if description is not None:
-            group.description = textwrap.fill(description, WIDTH - 2)  # it is indented
+            group.description = wrapped(description, WIDTH - 2)  # it is indented
         add_argument = (group.add_mutually_exclusive_group() if one else group).add_argument
 
         def add(*names: str, complete: Complete | None = None, **kwargs: Any) -> None:
@@ -110,6 +115,11 @@ class Parser(argparse.ArgumentParser):
             option = unknown[0].partition("=")[0]
             hint = nearest(option, self._options) if option.startswith("--") else ""
             self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        for action, complete in self.completions:
+            given = getattr(args, action.dest)
+            if (complete.files or complete.folders) and _has_empty(given):
+                name = "/".join(action.option_strings) or action.metavar
+                self.error(f"argument {name}: the name of a file is needed, got ''")
         return args
 
     def error(self, message: str) -> NoReturn:
@@ -142,3 +152,7 @@ class Parser(argparse.ArgumentParser):
 def add_help(parser: Parser) -> None:
     """Add ``--help`` as the last option of the page."""
     parser.adder("help")("-h", "--help", action="help", help="show this page and exit")
+
+
+def _has_empty(given: object) -> bool:
+    return given == "" or (isinstance(given, list) and "" in given)

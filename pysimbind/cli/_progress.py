@@ -82,9 +82,12 @@ class Progress:
 
 
 def format_progress(done: int, total: int, seconds: float, more: str = "") -> str:
-    """Return what is done in so many seconds, the rate and the time left."""
+    """Return what is done in so many seconds, the rate, and the time left or taken."""
     rate = done / seconds if seconds > 0 else 0.0
-    left = f"{_duration((total - done) / rate)} left" if rate > 0 else "..."
+    if done >= total:
+        left = f"in {_duration(seconds)}"
+    else:
+        left = f"{_duration((total - done) / rate)} left" if rate > 0 else "..."
     per_s = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
     return "  ".join([f"{done:,}/{total:,}", *([more] if more else []), per_s, left])
 

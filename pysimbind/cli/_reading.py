@@ -41,7 +41,7 @@ def add_reading(parser: Parser) -> None:
     add(
         "--server-args",
         metavar="TEXT",
-        help="command line of the vLLM server, as in 'vllm serve ...'",
+        help="its command line, as in 'vllm serve ...'",
     )
     add(
         "--arrivals",

@@ -159,7 +159,7 @@ COMMAND = Command(
     _configure,
     _run,
     examples=(
-        "fit.json --slo 'p99 ttft <= 0.5' --slo 'mean tpot <= 30 ms'",
+        "fit.json --slo 'p99 ttft <= 0.5' --slo 'mean tpot <= 30ms'",
         "fit.json --slo 'p99 e2e <= 10' --max-num-seqs 64 256",
     ),
 )

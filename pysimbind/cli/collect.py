@@ -71,7 +71,6 @@ def _add_server(parser: Parser) -> None:
         "--vllm",
         default="vllm",
         metavar="COMMAND",
-        complete=FILE,
         help="how to call vLLM, as in /opt/venv/bin/vllm (default: %(default)s)",
     )
     add(

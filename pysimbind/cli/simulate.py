@@ -86,7 +86,7 @@ COMMAND = Command(
     examples=(
         "exp1_30rr --set max_num_seqs=64",
         "run.json --fit fit.json --trace steps.json",
-        "--num-requests 50 --input-tokens 512 --output-tokens uniform:1,99",
+        "--num-requests 50 --input-tokens 512 --output-tokens 64",
     ),
     notes=(
         BUNDLED,

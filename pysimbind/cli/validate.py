@@ -10,6 +10,7 @@ from ..fit.validate import validate
 from ..replicas import REPLICAS
 from ._command import Command
 from ._exits import EXIT_OK
+from ._grid import check_replicas
 from ._outputs import check_outputs, print_report
 from ._parser import FILE, Parser
 from ._reading import EXPERIMENT, add_reading, add_strict, read_experiment, reading_inputs
@@ -56,6 +57,7 @@ def _configure(parser: Parser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    check_replicas(args.replicas)
     check_outputs([args.out], [args.record, *args.experiments, *reading_inputs(args)])
     result = FitResult.load(args.record)
     settings = read_settings(args.set)
