@@ -1,8 +1,8 @@
 """A run as a timeline for Perfetto (https://ui.perfetto.dev) or ``chrome://tracing``.
 
-The trace event format, JSON object variety: "X" complete events for the steps of the engine and
-for what each request went through, "C" counters, "M" names of tracks. Times in microseconds, to
-the nanosecond.
+It uses the trace event format, in its JSON object form: "X" complete events for engine steps and
+the phases of requests, "C" counters, "M" names of tracks. Times are in microseconds, with
+nanosecond resolution.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _PHASES = ("queued", "prefill", "decode")
 def chrome_trace(result: SimResult) -> dict[str, Any]:
     """Return the trace of a run as JSON values.
 
-    Process 1 is the server: its steps, named after what they did, with D, P, M, N and the state
-    after scheduling; steps that overlap (only ``blis-2025-07`` begins one before the last is over)
-    get tracks of their own; counters of requests and KV blocks. Process 2 has a track for each
-    request that was sent: queued, prefill (to its first token), decode; a phase that did not end
-    lasts as long as the trace. A step of negative length is drawn with length 0. Events after the
-    names are in order of time. Raises ``InputError`` for a run without a trace.
+    Process 1 is the server. Its steps are named after what they did, with D, P, M, N and the state
+    after scheduling. Steps that overlap get separate tracks; only ``blis-2025-07`` begins a step
+    before the last one is over. Counters show requests and KV blocks. Process 2 has one track per
+    request that was sent: queued, prefill (until its first token), decode. A phase without end
+    lasts until the end of the trace. A step of negative length is drawn with length 0. Events after
+    the names are in order of time. Raises ``InputError`` for a run without a trace.
     """
     steps = traced(result)
     events = [*_steps(steps), *_counters(result), *_phases(result, steps)]
@@ -55,9 +55,9 @@ def chrome_trace(result: SimResult) -> dict[str, Any]:
 
 
 def save_chrome_trace(result: SimResult, path: str | os.PathLike[str]) -> None:
-    """Write ``chrome_trace(result)``, in one piece, compressed where the name ends in ``.gz``.
+    """Write ``chrome_trace(result)`` in one piece, with gzip if the name ends in ``.gz``.
 
-    Raises ``OutputError`` where the file cannot be written.
+    Raises ``OutputError`` if the file cannot be written.
     """
     text = json.dumps(chrome_trace(result), separators=(",", ":"), allow_nan=False)
     write_bytes(path, text.encode())
@@ -112,7 +112,7 @@ def _phases(result: SimResult, steps: StepTrace) -> Iterator[Event]:
 
 
 def _known(borders: npt.NDArray[np.float64]) -> int:
-    """Count the phases that ended: borders before the first NaN."""
+    """Count the phases that ended: the borders before the first NaN."""
     return int(np.logical_and.accumulate(~np.isnan(borders)).sum())
 
 

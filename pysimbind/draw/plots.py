@@ -19,16 +19,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FORMATS = ("png", "svg", "pdf")
-_MOST_POINTS = 2000  # about the picture's width; areas of millions of points are beyond matplotlib
+_MOST_POINTS = (
+    2000  # about the picture's width in pixels; matplotlib cannot fill areas of millions of points
+)
 
 
 def plot_run(result: SimResult, *, title: str = "", kv_capacity: int | None = None) -> Figure:
-    """Draw requests running and waiting, and KV blocks in use, over simulated time.
+    """Draw running and waiting requests, and KV blocks in use, over simulated time.
 
-    ``kv_capacity``: blocks of the pool, marked where that leaves the rest readable. Of long runs,
-    the largest values within each of 2000 spans of time are
-    drawn. Raises ``InputError`` for a run without a trace and ``MissingExtraError`` without
-    matplotlib.
+    ``kv_capacity``: blocks of the pool; they are marked if the curves stay readable. Of long runs,
+    the picture shows the largest value in each of 2000 spans of time. Raises ``InputError`` for a
+    run without a trace, and ``MissingExtraError`` without matplotlib.
     """
     line = _thinned(timeline(result))
     figure: Figure = figure_class()(figsize=(9, 5), layout="constrained")
@@ -47,16 +48,16 @@ def plot_run(result: SimResult, *, title: str = "", kv_capacity: int | None = No
         axes.set_ylim(bottom=0)
         axes.margins(x=0)
         axes.yaxis.get_major_locator().set_params(integer=True)
-        # above the axes: nowhere within is sure to be free
+        # above the axes: inside it could hide the curves
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, ncols=2, fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def save_plot(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a picture in one piece; its kind is that of the name's ending: png, svg, pdf.
+    """Write a picture in one piece. The name's ending gives its kind: png, svg, pdf.
 
-    Raises ``OutputError`` for another ending, or where the file cannot be written.
+    Raises ``OutputError`` for another ending, or if the file cannot be written.
     """
     check_format(path)
     buffer = io.BytesIO()
@@ -65,18 +66,18 @@ def save_plot(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def check_format(path: str | os.PathLike[str]) -> None:
-    """Raise ``OutputError`` unless a picture can be of the kind that the name's ending says."""
+    """Raise ``OutputError`` unless the name's ending is a kind of picture."""
     if _ending(path) not in _FORMATS:
         raise OutputError(f"{path}: not a kind of picture: end it with .{', .'.join(_FORMATS)}")
 
 
 def require_matplotlib() -> None:
-    """Raise ``MissingExtraError`` where matplotlib is not installed."""
+    """Raise ``MissingExtraError`` if matplotlib is not installed."""
     figure_class()
 
 
 def figure_class() -> Any:
-    """Return matplotlib's ``Figure``; raises ``MissingExtraError`` where it is not installed."""
+    """Return matplotlib's ``Figure``. Raises ``MissingExtraError`` if it is not installed."""
     try:
         from matplotlib.figure import Figure  # no pyplot: no windows, no global state
     except ImportError as exc:
@@ -94,7 +95,7 @@ def _area(axes: Any, time_s: Any, values: Any, label: str, color: str) -> None:
 
 
 def _thinned(line: Timeline) -> Timeline:
-    """Keep the largest value within each of ``_MOST_POINTS`` equal spans of time."""
+    """Keep the largest value in each of ``_MOST_POINTS`` equal spans of time."""
     if line.time_s.size <= _MOST_POINTS:
         return line
     spans = np.linspace(line.time_s[0], line.time_s[-1], _MOST_POINTS, endpoint=False)

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 AS_RECORDED = "as recorded"
-"""The label of points that change nothing but the rate."""
+"""The label of points that change only the rate."""
 
 
 def plot_sweep(rows: Sequence[SweepRow]) -> Figure:
-    """Draw p99 TTFT and E2E over the rate with their intervals, and throughput against p99 E2E.
+    """Draw p99 TTFT and p99 E2E over the rate with intervals, and throughput against p99 E2E.
 
-    One line a setting; in the third picture, the Pareto front of all points is in black. Raises
+    Each setting has one line. In the third picture, the Pareto front of all points is black. Raises
     ``MissingExtraError`` without matplotlib.
     """
     figure: Figure = figure_class()(figsize=(13, 4), layout="constrained")
@@ -46,12 +46,12 @@ def plot_sweep(rows: Sequence[SweepRow]) -> Figure:
 def plot_capacity(
     rows: Sequence[SweepRow], found: Mapping[str, Capacity], slos: Sequence[Slo]
 ) -> Figure:
-    """Draw throughput against the p99 of each latency that has an objective, and the capacities.
+    """Draw throughput against the p99 of each latency with an objective, and the capacities.
 
-    ``rows``: points at several rates for each setting. A picture for each latency, with the Pareto
-    front of all points in black and a p99 objective as a dashed line; the last one has the
-    capacities in ``found`` {setting: capacity} with their intervals. Raises ``MissingExtraError``
-    without matplotlib.
+    ``rows``: points at several rates for each setting. Each latency has one picture, with the
+    Pareto front of all points in black and a p99 objective as a dashed line. The last picture shows
+    the capacities in ``found`` {setting: capacity}, with their intervals. Raises
+    ``MissingExtraError`` without matplotlib.
     """
     latencies = list(dict.fromkeys(slo.metric for slo in slos))
     figure: Figure = figure_class()(figsize=(4.3 * (len(latencies) + 1), 4), layout="constrained")
@@ -77,9 +77,9 @@ def plot_capacity(
 
 
 def pareto(rows: Sequence[SweepRow], latency: str = "e2e_p99_s") -> list[SweepRow]:
-    """Return the rows that no other beats in both a latency and throughput, by that latency.
+    """Return the rows that no other row beats in both a latency and throughput, by that latency.
 
-    Points that the parameters do not reach are left out.
+    Points where the parameters break off are left out.
     """
     best: list[SweepRow] = []
     ordered = sorted(rows, key=lambda r: (r.mean[latency], -r.mean["throughput_rps"]))

@@ -1,4 +1,4 @@
-"""What the server held over time, from the steps of a traced run."""
+"""The load of the server over time, from the steps of a traced run."""
 
 from __future__ import annotations
 
@@ -16,24 +16,28 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """Step functions: each value [T] holds from its ``time_s`` [T], ascending, to the next."""
+    """Step functions: each value [T] holds from its ``time_s`` [T], ascending, until the next."""
 
     time_s: FloatArray
+    """When the values change, in seconds."""
     running: IntArray
+    """Requests that run."""
     waiting: IntArray
+    """Requests that wait."""
     kv_blocks: IntArray
+    """KV blocks in use."""
 
 
 def timeline(result: SimResult) -> Timeline:
-    """Return requests running and waiting, and KV blocks in use.
+    """Return running and waiting requests, and KV blocks in use.
 
-    They are known whenever a batch is composed, and 0 from the end of a step after which nothing
-    is left to do. Raises ``InputError`` for a run without a trace.
+    They are known at each composition of a batch. They are 0 from the end of a step that leaves
+    nothing to do. Raises ``InputError`` for a run without a trace.
     """
     steps = traced(result)
     idle_s = (steps.start_s + steps.duration_s)[_idle_after(steps, result)]
     nothing = np.zeros(1 + idle_s.size, np.int64)
-    # Negative steps can turn the clock of blis-2025-07 back beyond 0.
+    # Negative steps can turn the clock of blis-2025-07 back to below 0.
     begin_s = steps.composed_s.min(initial=0.0)
     time_s = np.concatenate(([begin_s], idle_s, steps.composed_s))
     order = np.argsort(time_s, kind="stable")  # a batch composed at the same time counts last
@@ -47,9 +51,11 @@ def timeline(result: SimResult) -> Timeline:
 
 
 def _idle_after(steps: StepTrace, result: SimResult) -> npt.NDArray[np.bool_]:
-    """Tell for each step whether all that was sent before the next one had finished by then."""
+    """Tell for each step if everything sent before the next step had finished at its end."""
     tokens = steps.decode_tokens + steps.prefill_tokens
-    numbered = np.flatnonzero((tokens > 0) | (steps.preemptions == 0))  # not those that ran nothing
+    numbered = np.flatnonzero(
+        (tokens > 0) | (steps.preemptions == 0)
+    )  # without steps that ran nothing
     last = result.last_step[result.status == Status.FINISHED]
     finished = np.cumsum(np.bincount(numbered[last], minlength=len(steps)))
     sent_s = np.sort(result.sent_s[result.status != Status.NOT_ARRIVED])

@@ -1,8 +1,8 @@
-"""The measurement formats that ``load_experiment`` reads, one module each.
+"""The measurement formats that ``load_experiment`` reads, one module per format.
 
-A format is a line in ``FORMATS``: the first whose ``detect`` says yes reads the file, so a format
-stands before those that would take its files for theirs. To add one, write a module with
-``detect(source)`` and ``read(source, options)`` and name it in ``_registry.py``.
+A format is an entry in ``FORMATS``. The first format whose ``detect`` returns true reads the file.
+So a format stands before any format that would also accept its files. To add one, write a module
+with ``detect(source)`` and ``read(source, options)``, and add it to ``_registry.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What was asked of the server, for files that do not say: the option ``workload``, once read."""
+"""The requests sent to the server, for files that lack them: the option ``workload``, once read."""
 
 from __future__ import annotations
 
@@ -16,19 +16,26 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Asked:
-    """Token counts [R] in request order, arrivals where known, and all else of a ``Workload``."""
+    """The requests that were sent, R of them, in order."""
 
     where: str
+    """Name of the source, for errors."""
     arrival_s: npt.NDArray[np.float64] | None
+    """Arrivals [R] in seconds, if known."""
     input_tokens: IntArray
+    """Prompt lengths [R]."""
     output_tokens: IntArray
+    """Output lengths [R]."""
     more: dict[str, Any] = field(default_factory=dict)
+    """Other arguments of ``Workload``."""
     input_source: tuple[str, ...] | str = "exact"
+    """Origin of the prompt lengths, as in ``Experiment``."""
     output_source: tuple[str, ...] | str = "exact"
+    """Origin of the output lengths, as in ``Experiment``."""
 
     @classmethod
     def of(cls, workload: Workload, where: str) -> Asked:
-        """Take all of a workload; ``where`` names it in errors."""
+        """Take everything from a workload. ``where`` names it in errors."""
         more: dict[str, Any] = {
             "max_concurrency": workload.max_concurrency,
             "strict": workload.strict,
@@ -44,11 +51,11 @@ class Asked:
         return int(self.input_tokens.size)
 
     def workload(self, arrival_s: npt.NDArray[np.float64]) -> Workload:
-        """Return the requests, sent at other times."""
+        """Return the requests, sent at the given times."""
         return Workload(arrival_s, self.input_tokens, self.output_tokens, **self.more)
 
     def require(self, count: int, where: str) -> None:
-        """Raise ``ExperimentError`` unless there are ``count`` requests, as there are in a file."""
+        """Raise ``ExperimentError`` unless there are ``count`` requests, the number in a file."""
         if len(self) != count:
             raise ExperimentError(
                 f"{where}: measured {count} requests, but the workload {self.where} has "

@@ -1,4 +1,4 @@
-"""Which column of a table is what: the option ``columns`` and the names known without it."""
+"""The meaning of a table's columns: the option ``columns``, and the default names."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ TIMES: dict[str, str] = {
     "finish": "finish",
     "intended": "intended_arrival",
 }
-"""Roles that are times -> their column without ``columns``, less its unit (``ttft_s``)."""
+"""Role of a time -> its default column, without the unit (``ttft_s``)."""
 
 COUNTS: dict[str, str] = {
     "input": "input_tokens",
     "output": "output_tokens",
     "cached": "cached_tokens",
 }
-"""Roles that are token counts -> their column without ``columns``."""
+"""Role of a token count -> its default column."""
 
 _ROLES = (*TIMES, *COUNTS)
 _GRAMMAR = "arrival=NAME,ttft=NAME:ms,..."
@@ -40,9 +40,9 @@ _GRAMMAR = "arrival=NAME,ttft=NAME:ms,..."
 class Columns:
     """A table read by role.
 
-    ``given``: ``ROLE=NAME[:UNIT],...`` or {role: ``NAME[:UNIT]``}; the others have their usual
-    names. A time without a unit has that of its name's ending (``_ms``), else seconds. Raises
-    ``ExperimentError`` for an unknown role, unit or column.
+    ``given``: ``ROLE=NAME[:UNIT],...`` or {role: ``NAME[:UNIT]``}. Other roles have their default
+    names. A time without a unit uses the unit at the end of its name (``_ms``), else seconds.
+    Raises ``ExperimentError`` for an unknown role, unit or column.
     """
 
     def __init__(self, table: Table, given: str | Mapping[str, str] | None) -> None:
@@ -53,7 +53,7 @@ class Columns:
         return role in self._found
 
     def seconds(self, role: str) -> FloatArray:
-        """Return the times of a role [R], NaN where a cell is empty; all NaN without a column."""
+        """Return the times of a role [R]; NaN for an empty cell; all NaN without a column."""
         if role not in self:
             return np.full(len(self._table), np.nan)
         column, unit = self._found[role]
@@ -61,11 +61,11 @@ class Columns:
         return scaled
 
     def tokens(self, role: str) -> IntArray:
-        """Return the token counts of a role that is there."""
+        """Return the token counts of a role that has a column."""
         return self._table.counts(self._found[role][0])
 
     def missing(self, *roles: str) -> ExperimentError:
-        """Return the error that says which column is needed, and what there is."""
+        """Return the error that names the missing column, and the columns that exist."""
         names = " or ".join(_usual_name(role) for role in roles)
         return ExperimentError(
             f"{self._table.where}: no column {names}: say which it is with "
@@ -98,7 +98,7 @@ def _mapped(table: Table, given: str | Mapping[str, str] | None) -> dict[str, tu
                 f"(roles: {', '.join(_ROLES)})"
             )
         name, unit = _name_and_unit(table, text)
-        table.values(name)  # raises where there is none
+        table.values(name)  # raises if there is no such column
         found[role] = (name, unit)
     return found
 

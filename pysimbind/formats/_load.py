@@ -1,6 +1,6 @@
-"""``load_experiment``: from a name or a file to an experiment.
+"""``load_experiment``: make an experiment from a name or a file.
 
-The option ``workload`` may name a measurement of its own, so reading one file can read another.
+The option ``workload`` may name another measurement, so reading one file may read a second one.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def load_experiment(
 ) -> Experiment:
     """Return a bundled experiment by name, or read one from a measurement file.
 
-    The file's format is recognised by its content (see ``pysimbind.formats``). ``config``
-    replaces the server settings of the experiment, or supplies them where the format has none.
-    ``options`` tell what the file does not: ``settings``, ``server_log``, ``server_args``,
-    ``arrivals``, ``workload``, ``columns``, ``run``, ``drop_warmup``
-    (``help(pysimbind.formats.ReadOptions)``). Raises ``ExperimentError`` for an unknown name, a
-    file that cannot be read as an experiment, and an option that has no effect on it.
+    The content of the file shows its format (see ``pysimbind.formats``). ``config`` replaces the
+    server settings of the experiment, or supplies them if the format has none. ``options`` give
+    what the file lacks: ``settings``, ``server_log``, ``server_args``, ``arrivals``, ``workload``,
+    ``columns``, ``run``, ``drop_warmup`` (``help(pysimbind.formats.ReadOptions)``). Raises
+    ``ExperimentError`` for an unknown name, a file that cannot be read as an experiment, and an
+    option without effect on it.
     """
     reading = ReadOptions.of(config=config, **options)
     bundled = _bundled()
@@ -104,7 +104,7 @@ def _load_bundled(name: str) -> Experiment:
 
 
 def _hint(source: Source) -> str:
-    """Say what a CSV file looks like, where one seems to be meant."""
+    """Describe a CSV file, if the source looks like one."""
     named = source.where.removesuffix(".gz").endswith((".csv", ".tsv"))
     return _CSV_HINT if named else ""
 
@@ -112,10 +112,10 @@ def _hint(source: Source) -> str:
 def _asked(given: str | os.PathLike[str] | Workload | Asked) -> Asked:
     """Read the option ``workload``: an object, a bundled experiment, or a file.
 
-    A file may be a measurement of any format, a JSON object of ``arrival_s``, ``input_tokens``
-    and so on, as in the canonical file, the original experiment's tokenised conversations, or a CSV
-    or Parquet table, whose arrivals may be missing. Raises ``InputError`` where it names nothing
-    good.
+    A file may be one of four things: a measurement of any format; a JSON object of ``arrival_s``,
+    ``input_tokens`` and so on, as in the canonical file; the original experiment's tokenised
+    conversations; or a CSV or Parquet table, whose arrivals may be missing. Raises ``InputError``
+    for anything else.
     """
     if isinstance(given, Asked):
         return given
@@ -135,7 +135,7 @@ def _asked(given: str | os.PathLike[str] | Workload | Asked) -> Asked:
 
 
 def _of_file(source: Source) -> Asked | None:
-    """Read a file that holds a workload and no more; None where it is a measurement."""
+    """Read a file that holds only a workload; None if it is a measurement."""
     if _is_tokenised(source.first):
         return Asked.of(from_tokenised(source.where), source.where)
     if isinstance(source.first, dict) and "arrival_s" in source.first:
@@ -148,7 +148,7 @@ def _of_file(source: Source) -> Asked | None:
 
 
 def _is_tokenised(document: Any) -> bool:
-    """Tell whether this is the original experiment's workload, conversations of token ids."""
+    """Tell whether this is the original experiment's workload: conversations of token ids."""
     if not isinstance(document, list) or not document:
         return False
     return isinstance(document[0], dict) and "conversations" in document[0]

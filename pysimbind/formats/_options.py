@@ -1,4 +1,4 @@
-"""How to read a measurement file: what the user tells beyond its name."""
+"""Options for reading a measurement file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ._fields import located
 from ._source import Source
 
 FOR_ALL: tuple[str, ...] = ("config", "settings", "server_log", "server_args")
-"""The options that every format takes: they tell of the server."""
+"""The options that every format takes: they describe the server."""
 
 _ASSUMED = (
     "vLLM's defaults are assumed, and where it has none for all servers: a KV pool and a context "
@@ -28,30 +28,33 @@ _ASSUMED = (
 class ReadOptions:
     """Options of reading, the same in Python and on the command line.
 
-    Of the server: ``config`` replaces all that is known, and excludes the others; ``settings``
-    {name: value} wins over ``server_args`` (a ``vllm serve`` command line), that over
-    ``server_log`` (a file), and that over the measurement file.
-
-    ``arrivals``: ``seed=S,rate=R[,burstiness=B][,generator=sequential|rescaled]``, for files
-    without start times. ``workload``: a file, a bundled experiment or a ``Workload``, for files
-    without token counts. ``columns``: ``arrival=NAME,ttft=NAME:ms,...`` or a mapping, for tables.
-    ``run``: which of several runs in a file, from 1. ``drop_warmup``: leave warm-up requests out,
-    rather than keep them unmeasured.
+    ``settings`` override ``server_args``, these override ``server_log``, and that overrides the
+    measurement file.
     """
 
     config: ServerConfig | None = None
+    """All server settings; excludes the other options of the server."""
     settings: Mapping[str, Any] | None = None
+    """Server settings {name: value}."""
     server_log: str | os.PathLike[str] | None = None
+    """The log file of the server."""
     server_args: str | None = None
+    """A ``vllm serve`` command line."""
     arrivals: str | None = None
+    """``seed=S,rate=R[,burstiness=B][,generator=sequential|rescaled]``, for files without start
+    times."""
     workload: str | os.PathLike[str] | Workload | Asked | None = None
+    """A file, a bundled experiment or a ``Workload``, for files without token counts."""
     columns: str | Mapping[str, str] | None = None
+    """``arrival=NAME,ttft=NAME:ms,...`` or a mapping, for tables."""
     run: int | None = None
+    """Which run of a file with several runs, from 1."""
     drop_warmup: bool = False
+    """Whether to leave out warm-up requests. Otherwise they stay, unmeasured."""
 
     @classmethod
     def of(cls, **options: Any) -> ReadOptions:
-        """Make options of keywords; raises ``ExperimentError`` for one that there is not."""
+        """Make options from keywords. Raises ``ExperimentError`` for an unknown option."""
         names = [field.name for field in fields(cls)]
         for name in options:
             if name not in names:
@@ -66,13 +69,13 @@ class ReadOptions:
         return [name for name, value in values.items() if value is not None and value is not False]
 
     def refuse(self, where: str, names: Iterable[str], why: str) -> None:
-        """Raise ``ExperimentError`` where one of the options ``names`` was given."""
+        """Raise ``ExperimentError`` if one of the options ``names`` was given."""
         for name in self.given():
             if name in names:
                 raise ExperimentError(f"{where}: {name} was given, but {why}")
 
     def asked(self, where: str) -> Asked:
-        """Return the option ``workload``, which ``read_experiment`` has read; it must be there."""
+        """Return the option ``workload``, read by ``read_experiment``. Raises if it is missing."""
         if not isinstance(self.workload, Asked):
             raise ExperimentError(
                 f"{where}: does not tell the token counts of its requests: give workload=FILE"
@@ -80,10 +83,10 @@ class ReadOptions:
         return self.workload
 
     def server(self, where: str, told: Iterable[Known]) -> tuple[ServerConfig, dict[str, Any]]:
-        """Merge what the measurement file ``told`` of its server with what the options tell.
+        """Merge the server settings in the measurement file (``told``) with those of the options.
 
-        Returns the settings and, for the provenance, ``server`` (see ``resolve``) and ``config``,
-        a sentence on what is assumed, if anything is.
+        Returns the settings, and two values for the provenance: ``server`` (see ``resolve``), and
+        ``config``, a sentence on the assumptions, if any.
         """
         if self.config is not None:
             self.refuse(where, FOR_ALL[1:], "config replaces all of the server's settings")
@@ -107,9 +110,9 @@ class ReadOptions:
 
 
 def pick_run(options: ReadOptions, where: str, described: list[str]) -> int:
-    """Return the index of the run to read, of those in a file, each described in a few words.
+    """Return the index of the run to read. ``described`` has a few words on each run.
 
-    Raises ``ExperimentError`` that lists them where there are several and none is chosen.
+    Raises ``ExperimentError`` with the list of runs if there are several and none is chosen.
     """
     count, run = len(described), options.run
     if run is None and count == 1:

@@ -1,4 +1,4 @@
-"""The table of formats: the first that recognises a file reads it."""
+"""The table of formats. The first format that recognises a file reads it."""
 
 from __future__ import annotations
 
@@ -28,19 +28,18 @@ from ._table import Table
 
 @dataclass(frozen=True)
 class Format:
-    """One measurement format.
-
-    ``detect(source)`` tells, quickly and without raising, whether a file is of this format;
-    ``read(source, options)`` makes the experiment of it, or raises ``ExperimentError`` naming the
-    file and the place. ``options``: those that it takes besides ``FOR_ALL``; any other that was
-    given is refused, never ignored. ``table``: the file as a plain table, for formats that are one.
-    """
+    """One measurement format."""
 
     name: str
+    """Name of the format, for messages."""
     detect: Callable[[Source], bool]
+    """Tells, quickly and without errors, whether a file has this format."""
     read: Callable[[Source, ReadOptions], Experiment]
+    """Makes the experiment. Raises ``ExperimentError`` with the file and the place."""
     options: tuple[str, ...] = ()
+    """The options that it takes besides ``FOR_ALL``. Any other given option is refused."""
     table: Callable[[Source], Table] | None = None
+    """Reads the file as a plain table, for formats that are one."""
 
 
 _TABULAR = ("columns", "arrivals", "workload")
@@ -72,12 +71,12 @@ FORMATS: tuple[Format, ...] = (
 
 
 def format_of(source: Source) -> Format | None:
-    """Return the format of a file, None if none is known."""
+    """Return the format of a file; None if it is unknown."""
     return next((each for each in FORMATS if each.detect(source)), None)
 
 
 def reconfigure(experiment: Experiment, options: ReadOptions, where: str) -> Experiment:
-    """Return an experiment that was read already as it would have been with these options.
+    """Apply these options to an experiment that is already read.
 
     Raises ``ExperimentError`` for options that a canonical file does not take.
     """

@@ -1,4 +1,4 @@
-"""From what a file tells of each request to an ``Experiment``: order, time zero, failures."""
+"""Make an ``Experiment`` from the requests of a file: order, time zero, failures."""
 
 from __future__ import annotations
 
@@ -28,27 +28,32 @@ CLIENT_INPUT = "client_input_tokens"
 
 @dataclass(frozen=True)
 class Requests:
-    """What a file tells of each request, in the order of the file; every array is [R].
-
-    ``start_s``: when it was sent, seconds of any clock, NaN where it never was; ``failed``:
-    nothing was measured, whatever the latencies say. ``ttft_s``, ``e2e_s``: NaN where unknown.
-    ``facts``: arrays for the provenance, NaN where unknown; ``intended_arrival_s`` is on the
-    clock of ``start_s``. ``warmup``: sent before the measurement began. ``input_source``,
-    ``output_source``: as in ``Experiment``. ``max_concurrency``: only where the starts are
-    intentions, not sends.
-    """
+    """The data of R requests, in the order of the file."""
 
     start_s: FloatArray
+    """When each request was sent [R], in seconds of any clock; NaN: never."""
     input_tokens: IntArray
+    """Prompt lengths [R]."""
     output_tokens: IntArray
+    """Output lengths [R]."""
     ttft_s: FloatArray
+    """Time to first token [R] in seconds; NaN: unknown."""
     e2e_s: FloatArray
+    """End-to-end latency [R] in seconds; NaN: unknown."""
     failed: npt.NDArray[np.bool_]
+    """Whether each request failed [R]. Its latencies are then ignored."""
     facts: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Arrays [R] for the provenance; NaN: unknown. ``intended_arrival_s`` uses the clock of
+    ``start_s``."""
     warmup: npt.NDArray[np.bool_] | None = None
+    """Whether each request was sent before the measurement began [R]."""
     input_source: tuple[str, ...] | str = "exact"
+    """Origin of the prompt lengths, as in ``Experiment``."""
     output_source: tuple[str, ...] | str = "exact"
+    """Origin of the output lengths, as in ``Experiment``."""
     max_concurrency: int | None = None
+    """The client's limit of requests in flight, only if the starts are planned times, not actual
+    sends."""
 
 
 def experiment_of(
@@ -60,9 +65,9 @@ def experiment_of(
 ) -> Experiment:
     """Make the experiment: sorted by sending, the first at 0, failed requests unmeasured.
 
-    A request that failed loaded the server all the same: it stays in the workload with what it
-    generated, and its latencies are NaN. One that was never sent is left out. ``told``: what the
-    file says of the server. Raises ``ExperimentError`` where no request was sent.
+    A failed request loaded the server too. It stays in the workload with the tokens that it
+    generated, and its latencies are NaN. A request that was never sent is left out. ``told``: the
+    server settings in the file. Raises ``ExperimentError`` if no request was sent.
     """
     warmup = requests.warmup if requests.warmup is not None else np.zeros_like(requests.failed)
     unsent = ~np.isfinite(requests.start_s)
@@ -102,9 +107,9 @@ def _ordered(source: tuple[str, ...] | str, order: IntArray) -> tuple[str, ...] 
 
 
 def aligned(intended_s: FloatArray, start_s: FloatArray) -> FloatArray:
-    """Put intended times of another clock on the clock of the starts.
+    """Move planned times of another clock to the clock of the starts.
 
-    The request that was sent with the least delay is taken to have had none.
+    The request with the smallest delay is assumed to have had none.
     """
     delays = start_s - intended_s
     known = delays[np.isfinite(delays)]

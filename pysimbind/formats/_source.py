@@ -1,4 +1,4 @@
-"""A measurement file as the formats see it: bytes, text, JSON documents, neighbours."""
+"""A measurement file as the formats see it: bytes, text, JSON documents, files beside it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SPACE = re.compile(r"\s*")
 
 
 class Source:
-    """One file; ``where`` names it in errors. All but the bytes is worked out when first asked for.
+    """One file. ``where`` names it in errors. Everything but the bytes is computed on first use.
 
-    ``head``, ``first`` and ``header`` serve to recognise a format: they never raise. Everything
-    else raises ``ExperimentError`` naming the file, and the line where there is one.
+    ``head``, ``first`` and ``header`` serve to recognise a format, and never raise. Everything else
+    raises ``ExperimentError`` with the file, and with the line if there is one.
     """
 
     def __init__(self, data: bytes, where: str, path: Path | None = None) -> None:
@@ -29,12 +29,12 @@ class Source:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Source:
-        """Read a file, decompressed where its name ends in ``.gz``."""
+        """Read a file, with gzip if its name ends in ``.gz``."""
         return cls(read_bytes(path, ExperimentError), str(path), Path(path))
 
     @property
     def name(self) -> str:
-        """The file's name without folder and usual endings."""
+        """The file's name without its folder and usual endings."""
         name = os.path.basename(self.where).removesuffix(".gz")
         ending = os.path.splitext(name)[1]
         return name.removesuffix(ending) if ending in _ENDINGS else name
@@ -46,17 +46,17 @@ class Source:
 
     @cached_property
     def head(self) -> str:
-        """The beginning of the file as text, with marks where it is none."""
+        """The beginning of the file as text, with marks for bytes that are not text."""
         return self.data[:_HEAD_BYTES].decode("utf-8-sig", errors="replace")
 
     @property
     def first(self) -> Any:
-        """The first JSON document in the file; None where it does not begin with one."""
+        """The first JSON document in the file; None if the file does not begin with one."""
         return self._first[0]
 
     @cached_property
     def header(self) -> tuple[str, ...]:
-        """The column names of a CSV file; empty where the file does not look like one."""
+        """The column names of a CSV file; empty if the file does not look like one."""
         lines = self.head.splitlines()[:2]
         if len(lines) < 2 or "\0" in self.head:
             return ()
@@ -65,7 +65,7 @@ class Source:
         return tuple(names) if named and len(names) == len(values) > 1 else ()
 
     def document(self) -> Any:
-        """Return the JSON document that the file is."""
+        """Return the whole file as one JSON document."""
         value, end = self._first
         if end and _SPACE.fullmatch(self.text, end):
             return value
@@ -89,7 +89,7 @@ class Source:
             at = end
 
     def sibling(self, *names: str) -> Source | None:
-        """Return the first of these files that lies beside this one."""
+        """Return the first of these files that exists beside this one."""
         if self._path is None:
             return None
         for name in names:
@@ -100,7 +100,7 @@ class Source:
 
     @cached_property
     def _first(self) -> tuple[Any, int]:
-        """The first JSON document and where it ends; ``(None, 0)`` without one."""
+        """The first JSON document and its end; ``(None, 0)`` if there is none."""
         if not self.head.lstrip().startswith(("{", "[")):
             return None, 0
         try:

@@ -1,4 +1,4 @@
-"""The option ``arrivals``: when the requests were sent, where a file does not say."""
+"""The option ``arrivals``: when the requests were sent, for files without start times."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GENERATORS: dict[str, Callable[..., npt.NDArray[np.float64]]] = {
     "sequential": sequential_arrivals,
     "rescaled": rescaled_arrivals,
 }
-"""How clients draw their arrivals, see ``pysimbind.vllm.arrivals``."""
+"""How clients draw their arrivals: see ``pysimbind.vllm.arrivals``."""
 
 GRAMMAR = "seed=S,rate=R[,burstiness=B][,generator=sequential|rescaled]"
 _KEYS = ("seed", "rate", "burstiness", "generator")
@@ -25,10 +25,12 @@ _KEYS = ("seed", "rate", "burstiness", "generator")
 
 @dataclass(frozen=True)
 class Generated:
-    """Arrivals [R] in seconds, and a sentence on how they were made."""
+    """Generated arrivals."""
 
     arrival_s: npt.NDArray[np.float64]
+    """Arrivals [R] in seconds."""
     note: str
+    """A sentence on how they were generated."""
 
 
 def generate(
@@ -36,8 +38,8 @@ def generate(
 ) -> Generated:
     """Draw ``count`` arrivals as ``text`` says (``GRAMMAR``).
 
-    ``rate``, ``burstiness``: what the measurement file tells, for keys left out of the text.
-    Raises ``ExperimentError`` for an unknown key, a missing seed or rate, and bad values.
+    ``rate``, ``burstiness``: values from the measurement file, for keys missing in the text. Raises
+    ``ExperimentError`` for an unknown key, a missing seed or rate, and bad values.
     """
     at = f"{where}: arrivals={text}"
     words = _words(text, at)

@@ -1,4 +1,4 @@
-"""Rows by column name, of CSV and Parquet files: errors name the file, line and column."""
+"""Rows of CSV and Parquet files by column name. Errors name the file, line and column."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ._source import Source
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_MISSING = ("", "none", "null")  # and what float() reads as NaN
+_MISSING = ("", "none", "null")  # and all texts that float() reads as NaN
 
 
 class Table:
-    """Columns of equal length; ``places`` says where each row stands in the file ``where``."""
+    """Columns of equal length. ``places`` gives the place of each row in the file ``where``."""
 
     def __init__(
         self, where: str, columns: dict[str, Sequence[Any]], places: Sequence[str]
@@ -68,7 +68,7 @@ class Table:
         return tuple(self._columns)
 
     def values(self, column: str) -> Sequence[Any]:
-        """Return a column as it stands in the file."""
+        """Return a column as the file has it."""
         if column not in self._columns:
             raise ExperimentError(
                 f"{self.where}: no column {column!r}{nearest(column, self._columns)} "
@@ -77,11 +77,11 @@ class Table:
         return self._columns[column]
 
     def texts(self, column: str) -> list[str]:
-        """Return a column as text, without spaces around."""
+        """Return a column as text, without surrounding spaces."""
         return [str(value).strip() for value in self.values(column)]
 
     def numbers(self, column: str) -> FloatArray:
-        """Return a column of finite numbers; NaN where a cell is empty or says nan or null."""
+        """Return a column of finite numbers; NaN if a cell is empty, nan or null."""
         return np.array(
             [self._number(column, i, value) for i, value in enumerate(self.values(column))],
             dtype=np.float64,

@@ -1,4 +1,4 @@
-"""What CSV and Parquet files share: from a table with known columns to an experiment."""
+"""The part that CSV and Parquet files share: make an experiment from a table."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ FloatArray = npt.NDArray[np.float64]
 def experiment_of_table(
     source: Source, options: ReadOptions, table: Table, kind: str
 ) -> Experiment:
-    """Make the experiment of a table.
+    """Make the experiment from a table.
 
-    Needed are ``ttft`` or ``first_token``, ``e2e`` or ``finish``; ``arrival``, unless the option
-    ``arrivals`` draws them; ``input`` and ``output``, unless the option ``workload`` has them. A
-    request whose cell is empty was not measured. Raises ``ExperimentError`` for what is missing.
+    The table needs ``ttft`` or ``first_token``, and ``e2e`` or ``finish``. It needs ``arrival``,
+    unless the option ``arrivals`` draws them. It needs ``input`` and ``output``, unless the option
+    ``workload`` has them. An empty cell means that the request was not measured. Raises
+    ``ExperimentError`` for a missing column.
     """
     columns = Columns(table, options.columns)
     given = _lengths(columns, options, table)

@@ -1,12 +1,13 @@
-"""AIPerf's ``profile_export.jsonl``: a JSON object a line for each request.
+"""AIPerf's ``profile_export.jsonl``: one JSON object per line and request.
 
 Source: ``ai-dynamo/aiperf``, ``docs/tutorials/working-with-profile-exports.md`` and
-``MetricRecordMetadata``. ``metadata.request_start_ns`` (any clock, ns) is when the request was
-sent, ``credit_issued_ns`` (newer releases) when it was meant to be. ``metrics`` hold values with a
-unit: ``time_to_first_token``, ``request_latency``, ``input_sequence_length`` (of a failed request
-``error_isl``), ``output_sequence_length`` (older: ``output_token_count``), and where the server
-reported them ``usage_prompt_tokens`` and ``usage_prompt_cache_read_tokens``. ``error`` is null
-unless the request failed. Requests of another ``benchmark_phase`` than ``profiling`` are warm-up.
+``MetricRecordMetadata``. ``metadata.request_start_ns`` (any clock, ns) is the time of sending, and
+``credit_issued_ns`` (newer releases) the planned time. ``metrics`` hold values with a unit:
+``time_to_first_token``, ``request_latency``, ``input_sequence_length`` (for a failed request
+``error_isl``), and ``output_sequence_length`` (older: ``output_token_count``). If the server
+reported them, there are also ``usage_prompt_tokens`` and ``usage_prompt_cache_read_tokens``.
+``error`` is null unless the request failed. Requests with a ``benchmark_phase`` other than
+``profiling`` are warm-up.
 """
 
 from __future__ import annotations
@@ -84,14 +85,14 @@ def _facts(
 
 
 def _metrics(record: Fields) -> Fields:
-    """Return the metrics, which older releases leave null where a request failed."""
+    """Return the metrics. Older releases leave them null for a failed request."""
     if record.get("metrics") is None:
         return Fields({}, record.where, "metrics")
     return record.child("metrics")
 
 
 def _column(metrics: list[Fields], names: tuple[str, ...]) -> FloatArray:
-    """Return the first metric there is of each request; NaN where there is none."""
+    """Return, for each request, the first metric that it has; NaN if it has none."""
     values = []
     for fields in metrics:
         name = next((name for name in names if name in fields.obj), None)

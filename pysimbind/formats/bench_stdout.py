@@ -1,12 +1,12 @@
-"""What the original experiment's patched benchmark printed: its lists of latencies, as text.
+"""The printed lists of latencies of the original experiment's patched benchmark, as text.
 
-The patch to vLLM's ``benchmark_serving.py`` (mid-2025) printed ``TTFTs: [``, the numbers with
-commas between and behind them, ``]``, and likewise ``e2els: [`` (or ``e2eLs``) and ``TPOTs: [``;
-all in seconds, in request order, of the requests that succeeded. Without E2Es they follow from the
-times per output token. Anything else in the output is passed over.
+The patch to vLLM's ``benchmark_serving.py`` (mid-2025) printed ``TTFTs: [``, then numbers with a
+comma after each, then ``]``. In the same way it printed ``e2els: [`` (or ``e2eLs``) and ``TPOTs:
+[``. All are in seconds, in request order, for the requests that succeeded. If E2Es are missing,
+they follow from the times per output token. Other output is ignored.
 
-Nothing tells what was asked: the option ``workload`` gives the token counts, and the arrivals
-unless the option ``arrivals`` draws them.
+The file does not describe the requests. The option ``workload`` gives the token counts, and also
+the arrivals, unless the option ``arrivals`` draws them.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _e2e(where: str, lists: dict[str, list[FloatArray]], run: int, given: Asked)
     if len(values) != len(ttfts):
         raise ExperimentError(
             f"{where}: {len(ttfts)} lists of TTFTs, but {len(e2els)} of e2els and {len(tpots)} of "
-            "TPOTs: as many of either are needed"
+            "TPOTs: as many of one of these are needed"
         )
     if values[run].size != ttfts[run].size:
         raise ExperimentError(

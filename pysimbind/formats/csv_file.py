@@ -1,7 +1,7 @@
-"""A CSV file with a row for each request and column names in its first line.
+"""A CSV file with one row per request and column names in its first line.
 
-Columns are found by the names ``arrival_s``, ``input_tokens``, ``output_tokens``, ``ttft_s``,
-``e2e_s`` (or ``_ms``, ``_us``, ``_ns``), or named by the option ``columns``.
+The default column names are ``arrival_s``, ``input_tokens``, ``output_tokens``, ``ttft_s``,
+``e2e_s`` (or ``_ms``, ``_us``, ``_ns``). The option ``columns`` gives other names.
 """
 
 from __future__ import annotations

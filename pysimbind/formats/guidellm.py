@@ -2,15 +2,16 @@
 
 Source: ``vllm-project/guidellm``, ``GenerativeRequestStats`` in
 ``src/guidellm/schemas/base/request_stats.py`` and ``RequestTimings`` in ``info.py`` there; until
-0.3 ``GenerativeTextResponseStats`` in ``src/guidellm/benchmark/benchmark.py``. ``benchmarks``
-holds a run for each load; a run's ``requests`` are ``successful``, ``incomplete`` and
-``errored``. Of each: ``request_start_time`` (older: ``start_time``; s), ``request_latency`` (s),
-``time_to_first_token_ms``, ``prompt_tokens``, ``output_tokens``, and in newer releases
-``cached_tokens`` and ``info.timings.targeted_start`` (s), when it was meant to be sent.
+0.3 ``GenerativeTextResponseStats`` in ``src/guidellm/benchmark/benchmark.py``.
 
-Requests that errored, or were cut off when the run ended, stay in the workload, unmeasured. A
-report of only a sample of the requests (``--output-sampling``) is refused: the rest loaded the
-server too.
+``benchmarks`` holds one run per load. A run's ``requests`` are ``successful``, ``incomplete`` and
+``errored``. Each request has ``request_start_time`` (older: ``start_time``; s), ``request_latency``
+(s), ``time_to_first_token_ms``, ``prompt_tokens`` and ``output_tokens``. Newer releases add
+``cached_tokens``, and the planned time of sending, ``info.timings.targeted_start`` (s).
+
+Requests that failed, or were cut off at the end of the run, stay in the workload, unmeasured. A
+report with only a sample of the requests (``--output-sampling``) is refused, since the other
+requests loaded the server too.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def _refuse_samples(run: Fields, states: list[str]) -> None:
 
 
 def _described(run: Fields) -> str:
-    """Return the load of a run in a few words, as far as it can be found."""
+    """Return the load of a run in a few words, as far as it is known."""
     for path in (("config", "strategy"), ("args", "strategy"), ("scheduler", "strategy")):
         at: Any = run.obj
         for key in path:
@@ -128,5 +129,5 @@ def _targeted(row: Fields) -> float:
 
 
 def _tokens(row: Fields, key: str, needed: bool) -> int:
-    """Return a count; one that a failed request did not get to is 0."""
+    """Return a token count; 0 if a failed request has none."""
     return 0 if not needed and row.obj.get(key) is None else row.count(key)

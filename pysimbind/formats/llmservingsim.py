@@ -1,11 +1,11 @@
-"""The measurements of LLMServingSim's ``bench``: ``requests.jsonl`` with ``meta.json`` beside it.
+"""The measurements of LLMServingSim's ``bench``: ``requests.jsonl``, and ``meta.json`` beside it.
 
-Source: ``bench/`` of ``casys-kaist/LLMServingSim``. A line for each request: ``request_id``,
-``input_toks``, ``output_toks``, and vLLM's own ``RequestStateStats``: ``arrival_time`` (s of the
-wall clock), ``queued_ts``, ``scheduled_ts``, ``first_token_ts``, ``last_token_ts`` (s of the
-server's monotonic clock). The clocks are aligned by the request that was queued soonest after its
-arrival, which is taken to have been queued at once. Latencies are the server's: they hold no
-network and no client.
+Source: ``bench/`` of ``casys-kaist/LLMServingSim``. Each line is a request: ``request_id``,
+``input_toks``, ``output_toks``, and vLLM's own ``RequestStateStats``. These are ``arrival_time`` (s
+of the wall clock), and ``queued_ts``, ``scheduled_ts``, ``first_token_ts``, ``last_token_ts`` (s of
+the server's monotonic clock). To align the clocks, the request that was queued soonest after its
+arrival is assumed to have been queued at once. Latencies are the server's: they include neither
+network nor client.
 
 ``meta.json`` gives the server's settings: ``resolved_config.scheduler_config`` and
 ``cache_config``, ``kv_cache``, ``engine_kwargs``, ``vllm_version``.

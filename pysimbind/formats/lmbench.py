@@ -1,8 +1,8 @@
 """The CSV file of LMBench's multi-round client.
 
-Source: ``LMBench/LMBench``, a file ``LMBench_WORKLOAD_output_QPS.csv`` for each load. Columns:
-``prompt_tokens``, ``generation_tokens``, ``ttft`` and ``generation_time`` (s, the latter from the
-first token to the last), ``launch_time`` and ``finish_time`` (s of the client's wall clock).
+Source: ``LMBench/LMBench``, one file ``LMBench_WORKLOAD_output_QPS.csv`` per load. Columns:
+``prompt_tokens``, ``generation_tokens``, ``ttft`` (s), ``generation_time`` (s, from the first token
+to the last), ``launch_time`` and ``finish_time`` (s of the client's wall clock).
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """The OpenTelemetry spans of a vLLM server (``--otlp-traces-endpoint``), as OTLP JSON.
 
-Source: ``SpanAttributes`` in ``vllm/tracing``. The file holds export requests
-(``{"resourceSpans": ...}``), one document or one a line, as the collector's file exporter writes
-them. Every span named ``llm_request`` is a request: it starts at the arrival in the API server
-(``startTimeUnixNano``), and its attributes hold ``gen_ai.usage.prompt_tokens`` and
+Source: ``SpanAttributes`` in ``vllm/tracing``. The file holds export requests (``{"resourceSpans":
+...}``), as one document or one per line, as the collector's file exporter writes them. Every span
+named ``llm_request`` is a request. It starts at the arrival in the API server
+(``startTimeUnixNano``). Its attributes hold ``gen_ai.usage.prompt_tokens`` and
 ``completion_tokens``, ``gen_ai.latency.time_to_first_token`` and ``gen_ai.latency.e2e`` (s).
-Latencies are the server's: they hold no network and no client. Other spans are passed over. Times
-between (queue, prefill, decode) are not read.
+
+Latencies are the server's: they include neither network nor client. Other spans are ignored, and so
+are the times of queue, prefill and decode.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A Parquet file with a row for each request: as CSV, read with pyarrow (extra ``parquet``)."""
+"""A Parquet file with one row per request: as CSV, read with pyarrow (extra ``parquet``)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def detect(source: Source) -> bool:
 
 
 def table(source: Source) -> Table:
-    """Return the rows; raises ``MissingExtraError`` without pyarrow."""
+    """Return the rows. Raises ``MissingExtraError`` without pyarrow."""
     try:
         import pyarrow
         import pyarrow.parquet

@@ -1,13 +1,17 @@
 """The result file of ``python -m sglang.bench_serving --output-details``.
 
 Source: ``python/sglang/bench_serving.py``, since 2026 ``python/sglang/benchmark/metrics.py``. The
-file is JSON lines: each run appends one object, and an unlimited request rate is a bare
+file is JSON lines, and each run appends one object. An unlimited request rate is a bare
 ``Infinity``. The arrays are those of ``vllm bench serve`` without ``start_times`` and
-``latencies``: the option ``arrivals`` draws the arrivals. SGLang's client sends request 0 at once
-and then sleeps exponential gaps of numpy's legacy generator, which are those of the
-``sequential`` generator at burstiness 1; they are the same numbers only if the data set drew none
-from that generator before (``sharegpt`` does not, ``random`` does). The server is SGLang's, whose
-scheduler is not vLLM's: a fit tells how far vLLM's rules explain it.
+``latencies``, so the option ``arrivals`` draws the arrivals.
+
+SGLang's client sends request 0 at once, and then sleeps exponential gaps of numpy's legacy
+generator. These are the gaps of the ``sequential`` generator at burstiness 1. They are the same
+numbers only if the data set drew nothing from that generator before: ``sharegpt`` draws nothing,
+``random`` does.
+
+The server is SGLang's, whose scheduler differs from vLLM's. A fit shows how well vLLM's rules
+explain it.
 """
 
 from __future__ import annotations

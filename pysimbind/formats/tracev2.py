@@ -1,14 +1,14 @@
-"""TraceV2, the traces of ``blis observe``: a YAML header and a CSV file beside it.
+"""TraceV2, the traces of ``blis observe``: a YAML header, and a CSV file beside it.
 
 Source: ``sim/workload/tracev2.go`` of ``inference-sim/inference-sim``; header versions 2 and 3.
-Columns are found by name, since optional ones stand between the others. Latencies count from
-``send_time_us``: ``arrival_time_us`` is when the client meant to send, on a clock of its own.
-``server_input_tokens`` is the server's count of the prompt (0: not recorded) and wins over the
-client's ``input_tokens``. Requests whose ``request_id`` is below ``warm_up_requests`` are warm-up
-(as in ``calibrate.go`` there). A request that was not streamed has no first token, so no TTFT.
+Columns are found by name, since optional columns stand between the others. Latencies count from
+``send_time_us``. ``arrival_time_us`` is the planned time, on another clock. ``server_input_tokens``
+is the server's count of the prompt (0: not recorded), and overrides the client's ``input_tokens``.
+Requests with a ``request_id`` below ``warm_up_requests`` are warm-up (as in ``calibrate.go``
+there). A request that was not streamed has no first token, so no TTFT.
 
-Either file may be given; the other has the same name with another ending. A trace without its
-header is read, but nothing is then known of warm-up and server.
+Either file may be given. The other has the same name with another ending. A trace without its
+header is read too, but then warm-up and server settings are unknown.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _requests(table: Table, warm_up: npt.NDArray[np.bool_]) -> Requests:
         raise ExperimentError(
             f"{table.where}: send_time_us is 0 in every row: a generated trace, nothing measured"
         )
-    start = (send - np.nanmin(send)) * _US  # before scaling: whole microseconds are exact
+    start = (send - np.nanmin(send)) * _US  # subtract before scaling: whole microseconds are exact
     inputs, facts = _input_tokens(table)
     if "arrival_time_us" in table:
         facts[INTENDED] = aligned(table.numbers("arrival_time_us") * _US, start)
@@ -119,7 +119,7 @@ def _requests(table: Table, warm_up: npt.NDArray[np.bool_]) -> Requests:
 
 
 def _stamps_us(table: Table, column: str) -> FloatArray:
-    """Return times in microseconds; 0 says that it never came to that."""
+    """Return times in microseconds; 0 means that the event never happened."""
     stamps = table.numbers(column)
     return np.where(stamps == 0, np.nan, stamps)
 

@@ -1,17 +1,16 @@
 """The result file of ``vllm bench serve --save-result --save-detailed``.
 
 Source: ``vllm/benchmarks/serve.py`` (before mid-2025 ``benchmarks/benchmark_serving.py``). Per
-request: ``input_lens``, ``output_lens``, ``ttfts`` (s; 0 where no token came), ``itls`` (the gaps
-between tokens, s), ``errors``, and in newer releases ``start_times`` (``time.perf_counter``, s)
-and ``latencies`` (s). The end-to-end latency is ``latencies`` where present, else TTFT plus the
-sum of the gaps. Without start times, the option ``arrivals`` draws them as the client did.
+request: ``input_lens``, ``output_lens``, ``ttfts`` (s; 0: no token came), ``itls`` (the gaps
+between tokens, s) and ``errors``. Newer releases add ``start_times`` (``time.perf_counter``, s) and
+``latencies`` (s). The end-to-end latency is ``latencies``, or else TTFT plus the sum of the gaps.
+Without start times, the option ``arrivals`` draws them as the client did.
 
-A run with ``--max-concurrency`` is replayed in open loop all the same: its start times are when
-each request was really sent, after any wait for another to complete, so they hold the client's
-limit already, and limiting them again would delay requests by the simulator's errors. The file
-does not tell when the client would have sent them without the limit. Drawn arrivals are such
-intended times: with them the limit becomes the workload's. ``max_concurrency`` and
-``request_rate`` stand in the provenance.
+A run with ``--max-concurrency`` is replayed in open loop. Its start times are the actual sends,
+after any wait for another request, so they already include the client's limit. To limit them again
+would delay requests by the simulator's errors. The file does not give the planned times. Drawn
+arrivals are planned times: with them, the limit becomes the workload's. The provenance holds
+``max_concurrency`` and ``request_rate``.
 """
 
 from __future__ import annotations
@@ -59,8 +58,8 @@ def detect(source: Source) -> bool:
 def read(source: Source, options: ReadOptions) -> Experiment:
     """Make the experiment; ``ExperimentError`` names the file and the key.
 
-    The file does not tell the server's settings. It holds several runs where the client was told
-    to ``--append-result``.
+    The file lacks the server's settings. It holds several runs if the client used
+    ``--append-result``.
     """
     fields, provenance = chosen_run(source, options, _NAME, _PROVENANCE)
     require_details(fields, _RERUN)
@@ -71,7 +70,7 @@ def read(source: Source, options: ReadOptions) -> Experiment:
 def chosen_run(
     source: Source, options: ReadOptions, name: str, told: tuple[str, ...]
 ) -> tuple[Fields, dict[str, Any]]:
-    """Return the run to read, of the JSON objects in a file, and its provenance.
+    """Return the run to read from the JSON objects in a file, and its provenance.
 
     ``told``: the keys of scalars that go into the provenance.
     """
@@ -85,7 +84,7 @@ def chosen_run(
 
 
 def require_details(fields: Fields, rerun: str) -> None:
-    """Raise ``ExperimentError`` where a file has no data for each request."""
+    """Raise ``ExperimentError`` if a file has no data per request."""
     if "ttfts" not in fields.obj:
         raise ExperimentError(
             f"{fields.where}: only the summary of a benchmark, no data for each request; {rerun}"
@@ -124,11 +123,11 @@ def read_requests(
 
 
 def scalars(obj: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    """Pick out the scalars, ready for JSON: a number that is not finite as text."""
+    """Return the scalars, ready for JSON: numbers that are not finite become text."""
     told = {key: obj[key] for key in keys if isinstance(obj.get(key), (str, int, float))}
     for key, value in told.items():
         if isinstance(value, float) and not math.isfinite(value):
-            told[key] = str(value)  # JSON has no word for it
+            told[key] = str(value)  # JSON cannot express it
     return told
 
 

@@ -1,4 +1,4 @@
-"""What the data can't tell: identifiability, intervals, profiles, and what to measure next."""
+"""The limits of the data: identifiability, intervals, profiles, and what to measure next."""
 
 from __future__ import annotations
 

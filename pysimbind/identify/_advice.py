@@ -1,8 +1,8 @@
-"""What to measure next: the workload whose latencies would tell a prediction best.
+"""What to measure next: the workload whose latencies determine a prediction best.
 
-Optimal design by the linearised model (c-optimality: Atkinson, Donev & Tobias, Optimum Experimental
-Designs, 2007, ch. 10): candidates are ranked by the variance that the prediction would have with
-their measurements added to what is known.
+This is optimal design by the linearised model (c-optimality: Atkinson, Donev & Tobias, Optimum
+Experimental Designs, 2007, ch. 10). Candidates are ranked by the variance that the prediction would
+have after their measurements are added.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from ..workloads.lengths import Lengths
 from ._prediction import PREDICTED, Prediction
 from ._problem import Bounds, FloatArray, Problem, make_problem
 
-_ONE_SIGMA = 0.6827  # quantile of absolute errors that is their standard deviation, if normal
+_ONE_SIGMA = 0.6827  # this quantile of absolute normal errors is their standard deviation
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A workload that could be measured, on a server of ``config``."""
+    """A workload to measure, on a server with settings ``config``."""
 
     name: str
     workload: Workload
@@ -40,22 +40,24 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Advice:
-    """One candidate: the prediction's standard deviation [s] without and with it.
-
-    ``requests`` and ``duration_s`` (the last arrival) say what measuring it takes. A candidate that
-    cannot be simulated to its end has a ``note`` and tells nothing.
-    """
+    """The value of measuring one candidate for a prediction."""
 
     name: str
+    """Name of the candidate."""
     before_s: float
+    """Standard deviation of the prediction without it, in seconds."""
     after_s: float
+    """Standard deviation of the prediction with it, in seconds."""
     requests: int
+    """Number of requests to measure."""
     duration_s: float
+    """Time of its last arrival, in seconds."""
     note: str = ""
+    """Why it cannot be simulated to its end; ``""`` if it can. Such a candidate adds nothing."""
 
     @property
     def reduction(self) -> float:
-        """The share of the prediction's variance that it takes away, 0 ... 1."""
+        """The share of the prediction's variance that it removes, 0 ... 1."""
         return 1 - (self.after_s / self.before_s) ** 2 if self.before_s > 0 else 0.0
 
 
@@ -82,17 +84,17 @@ def advise(
     scale: npt.ArrayLike | Mapping[str, float] | None = None,
     prior: float = 1.0,
 ) -> list[Advice]:
-    """Rank candidates by the variance that ``prediction`` would have once they are measured.
+    """Rank candidates by the variance that ``prediction`` would have after measuring them.
 
-    ``x``, ``fixed``, ``bounds`` and ``scale`` as for ``identify``. A run tells I = Σ JᵀJ / s² of
-    the parameters, over its TTFTs and its E2Es, with J the renewal derivatives of log latencies and
-    s their noise: the 68 % quantile of simulated / measured - 1, in size, over the objective's
-    runs, for each of the two. So what was measured and what could be are counted alike. The
-    prediction, with derivatives g, has the variance gᵀ (Σ I + 1 / (``prior`` scale)²)⁻¹ g: before
-    all measurements each parameter is known to ``prior`` times its natural scale, so that what no
-    run tells still has a finite variance.
+    ``x``, ``fixed``, ``bounds`` and ``scale`` as for ``identify``. A run gives the information I =
+    Σ JᵀJ / s² on the parameters, summed over its TTFTs and its E2Es. J are the renewal derivatives
+    of log latencies. s is their noise: for each of TTFT and E2E, the 68 % quantile of |simulated /
+    measured - 1| over the objective's runs. Past and future measurements use the same s.
 
-    Raises as ``identify``; ``FitError`` where the prediction cannot be simulated to its end.
+    A prediction with derivatives g has the variance gᵀ (Σ I + 1 / (``prior`` scale)²)⁻¹ g. Before
+    all measurements each parameter is known to ``prior`` times its natural scale. So the variance
+    is finite even in a direction that no run determines. Raises as ``identify``, and ``FitError``
+    if the prediction cannot be simulated to its end.
     """
     if not 0 < prior < math.inf:
         raise ParameterError(f"prior must be a finite number > 0, got {prior!r}")
@@ -126,9 +128,9 @@ def make_candidates(
     num_requests: int = 200,
     seed: int = 0,
 ) -> list[Candidate]:
-    """Return a candidate for each rate [requests/s] and mix: name -> prompt and output lengths.
+    """Return one candidate per rate [requests/s] and mix: name -> prompt and output lengths.
 
-    Lengths as ``workloads.as_lengths`` takes them; arrivals are Poisson.
+    Lengths are as ``workloads.as_lengths`` takes them. Arrivals are Poisson.
     """
     return [
         Candidate(
@@ -148,7 +150,7 @@ def make_candidates(
 
 
 def _noise(objective: Objective, x: FloatArray) -> dict[str, float]:
-    """Return the relative deviation of measured latencies, for each target that was measured."""
+    """Return the relative standard deviation of measured latencies, per measured target."""
     errors: dict[str, list[FloatArray]] = {target: [] for target in PREDICTED}
     for experiment in objective.experiments:
         with Simulator(experiment.workload, experiment.config, objective.model) as simulator:
@@ -162,7 +164,7 @@ def _noise(objective: Objective, x: FloatArray) -> dict[str, float]:
     exact = [target for target, value in noise.items() if value == 0]
     if exact:
         raise FitError(
-            f"the fit meets most measured {exact[0]} exactly: there is no noise to plan by"
+            f"the fit meets most measured {exact[0]} exactly: there is no noise to plan with"
         )
     return noise
 
@@ -178,7 +180,7 @@ def _information(
         return total, f"cannot be simulated: {jacobian.result.outcome.name.lower()}"
     for target, deviation in noise.items():
         latencies = getattr(jacobian.result, target)
-        took = latencies > 0  # nothing is relative to 0
+        took = latencies > 0  # an error relative to 0 does not exist
         rows = getattr(jacobian, f"{target}_jac")[took][:, keep] * problem.scale[keep]
         rows /= latencies[took, np.newaxis] * deviation
         total += rows.T @ rows

@@ -1,7 +1,7 @@
-"""Intervals of parameters and predictions, from the data's own blocks drawn again and again.
+"""Intervals of parameters and predictions, from resampled blocks of the data.
 
 Künsch, "The jackknife and the bootstrap for general stationary observations", Annals of Statistics
-17, 1989: requests of one busy period are late together, so whole blocks of time are drawn.
+17, 1989. Requests of one busy period are late together, so whole blocks of time are drawn.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy  # its modules load at their first use
+import scipy  # its modules load on first use
 
 from .._io.text import table
 from ..errors import FitError, ParameterError
@@ -25,39 +25,44 @@ from ._prediction import Prediction
 from ._problem import Bounds, FloatArray, IntArray, Problem, block_length, ends, make_problem
 
 _LEAST_BLOCKS = 4
-_FLAT = 1e-13  # of the largest eigenvalue of a curvature: below is rounding
+_FLAT = 1e-13  # share of a curvature's largest eigenvalue; below it, values are rounding errors
 
 Box = tuple[FloatArray, FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
 class Bootstrap:
-    """What ``block_bootstrap`` found; ``str`` of it is a table.
-
-    ``samples`` [B, P]: the parameters of each resample. ``interval`` [2, P]: both ends of each
-    parameter's interval; NaN where it was not analysed, or can move with no effect.
-    ``predictions`` [B, Q] in seconds, in the order of ``labels`` [Q], NaN where a resample cannot
-    be simulated; ``prediction_interval`` [2, Q]; ``predicted`` [Q]: at x itself.
-    """
+    """The result of ``block_bootstrap``, with B resamples. ``str`` gives a table."""
 
     names: tuple[str, ...]
+    """The parameters [P]."""
     x: FloatArray
+    """Their values [P], as given."""
     blocks: int
+    """Number of blocks in a resample."""
     confidence: float
+    """Probability that an interval covers."""
     samples: FloatArray
+    """The parameters of each resample [B, P]."""
     interval: FloatArray
+    """Both ends of each parameter's interval [2, P]. NaN: not analysed, or can move without
+    effect."""
     labels: tuple[str, ...]
+    """Names of the predictions [Q]."""
     predicted: FloatArray
+    """Predictions at ``x`` [Q], in seconds."""
     predictions: FloatArray
+    """Predictions of each resample [B, Q], in seconds; NaN if it cannot be simulated."""
     prediction_interval: FloatArray
+    """Both ends of each prediction's interval [2, Q], in seconds."""
 
     @property
     def failed(self) -> tuple[int, ...]:
-        """How many resamples of each prediction could not be simulated to their end."""
+        """Number of resamples, per prediction, that could not be simulated to their end."""
         return tuple(np.isnan(self.predictions).sum(axis=0).tolist())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all but the samples as JSON values, NaN as None."""
+        """Return everything but the samples as JSON values, with None for NaN."""
         return {
             "blocks": self.blocks,
             "resamples": len(self.samples),
@@ -95,18 +100,20 @@ def block_bootstrap(
     confidence: float = 0.9,
     seed: int = 0,
 ) -> Bootstrap:
-    """Return intervals of the parameters of a fit, and of statistics predicted with them.
+    """Return intervals of a fit's parameters, and of statistics predicted with them.
 
-    ``x``, ``fixed`` and ``bounds`` as for ``identify``; what is at a bound stays there. ``ridge``
-    [P]: w, where the fit's loss had the sum of w² (x - x0)² added. Each run is cut into ``per_run``
-    blocks of requests that arrive one after the other: by default √n of n requests; with 1, each
-    run is a block. Each resample draws as many blocks, with replacement, and refits by one
-    Gauss-Newton step within the bounds. All resamples of a prediction are simulated in one batch.
+    ``x``, ``fixed`` and ``bounds`` as for ``identify``. A parameter at a bound stays there.
+    ``ridge`` [P]: w, if the fit's loss included the sum of w² (x - x0)².
 
-    Intervals are percentiles, widened around the estimate as Student's distribution (blocks - 1
-    degrees of freedom) is against the normal, and cut at the bounds.
+    Each run is cut into ``per_run`` blocks of consecutive requests by arrival: √n blocks of n
+    requests by default; with 1, each run is a block. Each resample draws as many blocks, with
+    replacement. It is refitted by one Gauss-Newton step within the bounds. One batch simulates all
+    resamples of a prediction. Intervals are percentiles. They are widened around the estimate by
+    the ratio of Student's distribution (blocks - 1 degrees of freedom) to the normal, and cut at
+    the bounds.
 
-    Raises as ``identify``; ``FitError`` where the noise is unknown, or for fewer than 4 blocks.
+    Raises as ``identify``, and ``FitError`` if the noise is unknown or there are fewer than 4
+    blocks.
     """
     problem = make_problem(objective, x, fixed=fixed, bounds=bounds)
     block = _blocks(problem, per_run)
@@ -132,7 +139,7 @@ def block_bootstrap(
 
 
 def _blocks(problem: Problem, per_run: int | None) -> IntArray:
-    """Return the block [n] of each request, counted by arrival, run by run."""
+    """Return the block [n] of each request, by arrival, run by run."""
     if problem.unknown_noise:
         raise FitError(f"{problem.unknown_noise}: there is nothing to resample")
     labels, first = [], 0
@@ -151,7 +158,7 @@ def _blocks(problem: Problem, per_run: int | None) -> IntArray:
 
 
 def _draw(blocks: int, resamples: int, seed: int) -> FloatArray:
-    """Return how often each resample has each block, [B, blocks]."""
+    """Return how often each resample contains each block, [B, blocks]."""
     if operator.index(resamples) < 1:
         raise ParameterError(f"resamples must be an integer >= 1, got {resamples!r}")
     rng = np.random.default_rng(seed)
@@ -159,7 +166,7 @@ def _draw(blocks: int, resamples: int, seed: int) -> FloatArray:
 
 
 def _penalty(problem: Problem, ridge: npt.ArrayLike | None) -> FloatArray:
-    """Return what a ridge adds to the curvature of each free parameter [K], per natural scale."""
+    """Return the ridge's part of the curvature of each free parameter [K], per natural scale."""
     if ridge is None:
         return np.zeros(problem.keep.size)
     weights = np.asarray(ridge, dtype=np.float64)
@@ -176,9 +183,9 @@ def _moves(
 ) -> FloatArray:
     """Return how far [B, P] each resample moves the parameters, in their units.
 
-    To the least of ½ dᵀ (H_b + penalty) d + dᵀ (g_b - g) within the box: with the curvature and
-    scores of the resample, and the scores of the whole, which are 0 at the optimum but for the
-    ridge's own.
+    A move goes to the minimum of ½ dᵀ (H_b + penalty) d + dᵀ (g_b - g) within the box. H_b and g_b
+    are the curvature and scores of the resample, g the scores of all data. At the optimum g is 0,
+    except for the ridge's part.
     """
     count, free = weights.shape[1], problem.keep.size
     curvature, slope = np.zeros((count, free, free)), np.zeros((count, free))
@@ -190,7 +197,7 @@ def _moves(
     drawn = np.tensordot(weights, curvature, 1) + np.diag(penalty)
     slopes = (weights - 1) @ slope
     scale, x = problem.scale[problem.keep], problem.x[problem.keep]
-    with np.errstate(over="ignore"):  # a bound so far off is none
+    with np.errstate(over="ignore"):  # a bound that far away is no bound
         low, high = ((end[problem.keep] - x) / scale for end in box)
     moves = np.zeros((len(weights), len(problem.names)))
     for i, (matrix, vector) in enumerate(zip(drawn, slopes, strict=True)):
@@ -199,9 +206,9 @@ def _moves(
 
 
 def _least(matrix: FloatArray, slope: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
-    """Return the least [K] of ½ dᵀ A d + dᵀ b between bounds; where it is not one, the nearest."""
+    """Return the minimum [K] of ½ dᵀ A d + dᵀ b between bounds; the nearest if it is not unique."""
     values, vectors = np.linalg.eigh(matrix)
-    seen = values > _FLAT * values[-1]  # a resample may lack all blocks that tell a direction
+    seen = values > _FLAT * values[-1]  # a resample may lack all blocks that determine a direction
     roots = np.sqrt(values[seen])
     target = -(vectors[:, seen].T @ slope) / roots
     free: FloatArray = vectors[:, seen] @ (target / roots)
@@ -228,9 +235,9 @@ def _predict(
 def _interval(
     centre: FloatArray, samples: FloatArray, confidence: float, blocks: int
 ) -> FloatArray:
-    """Return both ends [2, P] of the intervals of samples [B, P], NaN left out.
+    """Return both ends [2, P] of the intervals of samples [B, P], without NaN.
 
-    They hold the centre, of which bounds may keep all samples to one side.
+    An interval always contains the centre. Bounds may keep all samples on one side of it.
     """
     if not 0 < confidence < 1:
         raise ParameterError(f"confidence must be between 0 and 1, got {confidence!r}")

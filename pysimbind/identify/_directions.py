@@ -1,4 +1,4 @@
-"""The directions in which parameters can move almost unseen, few parameters at a time."""
+"""Directions in which parameters can move almost unseen, each with few parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy  # its modules load at their first use
+import scipy  # its modules load on first use
 
 from ._spectrum import Uncertainty
 
@@ -17,32 +17,31 @@ FloatArray = npt.NDArray[np.float64]
 Why = Callable[[Sequence[str], bool], str]
 """Why names go together, exactly or (False) nearly."""
 
-_SHOWN = 4  # parameters of a direction, at most
-_ENOUGH = 0.95  # of the squared length: the rest of a direction is not shown
-_CLEAN = 1e-7  # of the largest component: below is rounding
+_SHOWN = 4  # most parameters shown of a direction
+_ENOUGH = 0.95  # share of the squared length that is shown of a direction
+_CLEAN = 1e-7  # share of the largest component; below it, components are rounding errors
 
 
 @dataclass(frozen=True)
 class Direction:
-    """A change of parameters of which the data tell next to nothing.
-
-    ``change``: name -> change in the parameter's unit, the largest first (by natural scale), of
-    length 1 in natural scales; up to four that make up the direction, ``others`` more are small.
-    ``standard_error``: of a move along it, in natural scales (1: by as much as the parameters
-    themselves); infinite where it has no effect at all. ``rest_known``: whether there are two
-    parameters, and what the move leaves as it is of them is determined. ``why``: a fact about the
-    steps, or ``""``.
-    """
+    """A change of parameters that the data hardly determine."""
 
     change: dict[str, float]
+    """Name -> change in the parameter's unit, at most four, the largest first by natural scale. The
+    length is 1 in natural scales."""
     others: int
+    """Number of further parameters, with small changes."""
     standard_error: float
+    """Of a move along it, in natural scales (1: the size of the parameters); infinite without any
+    effect."""
     rest_known: bool
+    """Whether it has two parameters, and the combination that the move keeps is determined."""
     why: str
+    """A fact about the steps that explains it, or ``""``."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The parameters that make it up."""
+        """The parameters of the direction."""
         return tuple(self.change)
 
     def __str__(self) -> str:
@@ -55,7 +54,7 @@ class Direction:
         return f"{' ↔ '.join(self.names)}{more}: {known}{why}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values; an infinite standard error as None."""
+        """Return the fields as JSON values, with None for an infinite standard error."""
         error = self.standard_error if np.isfinite(self.standard_error) else None
         return {
             "change": self.change,
@@ -68,26 +67,28 @@ class Direction:
 
 @dataclass(frozen=True)
 class Describe:
-    """How to tell a direction: by ``names`` [K] and natural sizes ``scale`` [K].
-
-    What has a standard error of at most ``tolerance`` is determined; ``why`` gives what explains
-    that names go together, exactly or nearly.
-    """
+    """How to describe a direction."""
 
     names: Sequence[str]
+    """The free parameters [K]."""
     scale: FloatArray
+    """Their natural sizes [K]."""
     uncertainty: Uncertainty
+    """Standard errors of their moves."""
     tolerance: float
+    """The largest standard error of a determined direction."""
     why: Why
+    """Explains why names go together, exactly or nearly."""
 
     def weak(self, space: FloatArray) -> tuple[Direction, ...]:
         """Return directions that span ``space`` [K, k] (columns, in natural scales)."""
         return tuple(self._direction(vector, _ENOUGH) for vector in sparse_basis(space).T)
 
     def null(self, space: FloatArray, lengths: FloatArray) -> tuple[Direction, ...]:
-        """Return directions that span ``space`` [K, k], without any effect, as exact relations.
+        """Return directions without any effect that span ``space`` [K, k], as exact relations.
 
-        ``space`` is in units of effect: ``lengths`` [K] of it are one natural scale of each.
+        ``space`` is in units of effect: ``lengths`` [K] of them are one natural scale of each
+        parameter.
         """
         basis = sparse_basis(space) / lengths[:, np.newaxis]
         return tuple(self._direction(vector, 1.0, math.inf) for vector in basis.T)
@@ -110,18 +111,18 @@ class Describe:
         return Direction(change, moving - len(shown), error, rest_known, why)
 
     def _rest_known(self, unit: FloatArray, i: int, j: int) -> bool:
-        """Tell whether what a move along ``unit`` leaves as it is of two parameters is known."""
+        """Tell whether the combination of two parameters that ``unit`` keeps is determined."""
         rest = np.zeros_like(unit)
         rest[[i, j]] = unit[j], -unit[i]
         error = self.uncertainty.of(rest / np.linalg.norm(rest))
-        return not error > self.tolerance  # NaN: nothing speaks against it
+        return not error > self.tolerance  # NaN counts as known: the noise is unknown
 
 
 def sparse_basis(weak: FloatArray) -> FloatArray:
     """Return vectors [K, k] that span the same space, each with k - 1 zeros or more.
 
-    Singular vectors of nearly equal values are any mixture of each other. Each of these has a
-    parameter of its own, chosen by QR with pivoting (as large as can be), that the others lack.
+    Singular vectors with nearly equal values are arbitrary mixtures. Each vector returned has one
+    parameter that the others lack. QR with pivoting chooses it, as large as possible.
     """
     if not weak.shape[1]:
         return weak
@@ -132,7 +133,7 @@ def sparse_basis(weak: FloatArray) -> FloatArray:
 
 
 def without(space: FloatArray, taken: FloatArray) -> FloatArray:
-    """Return what ``space`` [K, k] spans beside ``taken`` [K, t], orthonormal; it holds it all."""
+    """Return an orthonormal basis of ``space`` [K, k] without ``taken`` [K, t], a part of it."""
     if not taken.shape[1]:
         return space
     basis = scipy.linalg.orth(taken / np.linalg.norm(taken, axis=0))
@@ -142,13 +143,13 @@ def without(space: FloatArray, taken: FloatArray) -> FloatArray:
 
 
 def _known(change: dict[str, float], *, exact: bool) -> str:
-    """Say what is determined, if these parameters are not."""
+    """Say which combination is determined, if these parameters are not."""
     if len(change) == 1:
         return "has no effect" if exact else "has too little effect"
     if len(change) > 2:
         return f"one combination of them has {'no' if exact else 'too little'} effect"
     (first, a), (second, b) = change.items()
-    ratio = -a / b  # first + ratio x second stays as it is
+    ratio = -a / b  # first + ratio x second does not change
     for value, word in ((1.0, "sum"), (-1.0, "difference")):
         if abs(ratio - value) < 0.01:
             return f"only their {word} is determined"
