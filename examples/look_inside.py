@@ -1,4 +1,4 @@
-"""Look inside of a run: what each step did, and where the time of the slowest request went."""
+"""Look inside a run: what each step did, and where the slowest request spent its time."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Fit with nevergrad's differential evolution, each generation simulated in one batch.
+"""Fit with nevergrad's differential evolution. One batch simulates each generation.
 
 Needs nevergrad: ``pip install '.[optimisers]'``.
 """

@@ -7,7 +7,7 @@ import optuna
 
 from pysimbind import Objective, load_experiment
 
-# Parameters to search, with their upper bounds; those that no others can replace.
+# Parameters to search, with their upper bounds. No other parameters can replace these.
 UPPER = {
     "intercept": 0.05,  # s
     "sum_decode_tokens": 0.005,

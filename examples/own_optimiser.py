@@ -1,8 +1,8 @@
-"""Fit with an optimiser of your own: here scipy's L-BFGS-B, with gradients.
+"""Fit with your own optimiser: here scipy's L-BFGS-B, with gradients.
 
-``Objective`` is a plain function of the parameter vector; ``value_and_grad`` brings its gradient.
-An optimiser that proposes many candidates at once should give them to ``Objective.batch`` as an
-array [N, names].
+``Objective`` is a function of the parameter vector, and ``value_and_grad`` adds its gradient. An
+optimiser that proposes many candidates at once should pass them to ``Objective.batch``, as an array
+[N, names].
 """
 
 import numpy as np

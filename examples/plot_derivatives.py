@@ -1,4 +1,4 @@
-"""Draw derivatives against differences over the load: why busy servers need the kind "renewal".
+"""Draw derivatives and differences over the load: why busy servers need the kind "renewal".
 
 Needs matplotlib: ``pip install '.[plot]'``.
 """

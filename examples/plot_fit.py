@@ -53,7 +53,7 @@ def panel(
     runs: dict[str, SimResult],
     labels: dict[str, str],
 ) -> None:
-    """Scatter one latency of every run, with the line on which a perfect simulator would lie."""
+    """Scatter one latency of every run, with the line of a perfect simulator."""
     measured = getattr(experiment, field) * scale
     simulated = {name: getattr(run, field) * scale for name, run in runs.items()}
     top = 1.08 * max(measured.max(), *(values.max() for values in simulated.values()))

@@ -1,4 +1,4 @@
-"""Fit two loads at once, and predict each by a fit to the other."""
+"""Fit two loads at once, and predict each load with a fit to the other one."""
 
 from pysimbind import load_experiment
 from pysimbind.fit import fit
