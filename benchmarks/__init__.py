@@ -1,1 +1,1 @@
-"""Speeds of the simulator beside those of the original way; see docs/benchmarks.md."""
+"""Speed of the simulator compared with the original way. See docs/benchmarks.md."""

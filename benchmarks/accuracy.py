@@ -1,8 +1,8 @@
-"""Measure how well the default recipe predicts what it was not fitted to, on real servers' runs.
+"""Measure how well the default recipe predicts held-out data, on runs of real servers.
 
     python -m benchmarks.accuracy --shared ../shared/data --update-page
 
-fits each set of runs with three models and puts the tables into docs/accuracy.md.
+fits each set of runs with three models, and writes the tables into docs/accuracy.md.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ CASES = (
     Case("Llama-3.1-8B, RTX PRO 6000", ("llmservingsim_rtxpro6000_llama31-8b",)),
     Case("Llama-2-7B, code", (_CODE,)),
     Case("Llama-2-7B, general", (_GENERAL,)),
-    # the second of two stages of ten minutes: 6,000 of 9,000 requests, 12,000 of 16,800
+    # held out: the second of two ten-minute stages, 6,000 of 9,000 and 12,000 of 16,800 requests
     Case("Llama-2-7B, code, 5 → 10 req/s", (_CODE,), f"time:{6 / 9}", above=True),
     Case("Llama-2-7B, general, 8 → 20 req/s", (_GENERAL,), f"time:{12 / 16.8}", above=True),
     Case("CPU, 3, 9, 15 req/s together", (_S3, _S9, _S15)),
@@ -71,17 +71,17 @@ _FEWEST_STEPS = 20
 
 
 def load_run(data: Path, name: str) -> Experiment:
-    """Load a run of ``data``, its server's settings from the notes that lie beside it."""
+    """Load a run of ``data``, with its server's settings from the notes beside it."""
     cpu = data / "vllm_cpu" / f"{name}.json"
     if cpu.exists():
         meta = json.loads(cpu.with_suffix(".meta.json").read_text("utf-8"))
         args, blocks = meta["server_args"], meta["num_gpu_blocks"]
         config = ServerConfig.from_vllm_args(args, num_gpu_blocks=blocks)
-        # vLLM 0.32 schedules synchronously on CPUs, whatever it is told
+        # vLLM 0.32 schedules synchronously on CPUs, whatever its flags say
         return load_experiment(cpu, config.replace(async_scheduling=False))
     notes = data / "real" / "runs.json"
     known = json.loads(notes.read_text("utf-8"))[name]
-    caching = known["prefix_caching"]  # a sentence where it is not known
+    caching = known["prefix_caching"]  # a sentence if it is unknown
     told = {
         "enable_prefix_caching": caching if isinstance(caching, bool) else None,
         "vllm_version": known["vllm"],
@@ -91,13 +91,13 @@ def load_run(data: Path, name: str) -> Experiment:
 
 
 def score(case: Case, experiments: Sequence[Experiment], model: str) -> Score:
-    """Fit with all defaults, and judge what was held out."""
+    """Fit with all defaults, and judge the held-out data."""
     begin_s = time.process_time()
     result = fit(experiments, model=model, holdout=case.holdout)
     cpu_s = time.process_time() - begin_s
-    # of several runs, the row of all together comes last
+    # with several runs, the last row is over all of them
     row = [row for row in result.accuracy if row.part == "held-out"][-1]
-    assert row.floor is not None  # the semantics is none that has one run only
+    assert row.floor is not None  # these semantics always have several replicas
     return Score(
         e2e_mape=row.accuracy.e2e.mape,
         e2e_mean=row.accuracy.e2e.mean,
@@ -109,7 +109,7 @@ def score(case: Case, experiments: Sequence[Experiment], model: str) -> Score:
 
 
 def measure(data: Path, cases: Sequence[Case] = CASES) -> dict[Case, dict[str, Score]]:
-    """Score every model on every case; prints a line each."""
+    """Score every model on every case. Prints one line each."""
     scores: dict[Case, dict[str, Score]] = {}
     for case in cases:
         experiments = [load_run(data, name) for name in case.runs]
@@ -126,7 +126,7 @@ def measure(data: Path, cases: Sequence[Case] = CASES) -> dict[Case, dict[str, S
 
 
 def steps_by_batch(data: Path) -> list[str]:
-    """Return a table of what decode steps took on the CPU server, by batch and run."""
+    """Return a table of decode step times on the CPU server, by batch size and run."""
     names = (_S3, _S9, _S15, _C32)
     columns = [_decode_steps(data / "vllm_cpu" / f"{name}.steps.json") for name in names]
     lines = [f"| decoding requests | {' | '.join(f'`{name}`' for name in names)} |"]
@@ -139,7 +139,7 @@ def steps_by_batch(data: Path) -> list[str]:
 
 
 def _decode_steps(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return requests [S] and milliseconds [S] of the steps of a log that prefill nothing."""
+    """Return requests [S] and milliseconds [S] of the steps without prefill in a log."""
     log = json.loads(path.read_text("utf-8"))
     column = dict(zip(log["columns"], np.array(log["rows"]).T, strict=True))
     decode = column["ctx_tokens"] == 0
@@ -147,7 +147,7 @@ def _decode_steps(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main() -> None:
-    """Measure, print the tables, and perhaps update the page."""
+    """Measure, print the tables, and update the page if asked."""
     parser = argparse.ArgumentParser(description="Measure the accuracy of fits on real runs.")
     parser.add_argument("--shared", type=Path, required=True, help="folder of vllm_cpu/ and real/")
     parser.add_argument("--only", default="", metavar="TEXT", help="sets whose title has this text")

@@ -1,4 +1,4 @@
-"""What every benchmark simulates: exp1_30rr, and candidates that a fit of it would try."""
+"""The case of every benchmark: exp1_30rr, and candidates that a fit of it would try."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Candidates:
 def draw_candidates(count: int) -> Candidates:
     """Draw candidates around the baseline, inside the original bounds; the same in every run.
 
-    They differ from one another: a processor learns the branches of a single one by heart.
+    They all differ: a processor would learn the branches of a single candidate.
     """
     experiment = load_experiment(EXPERIMENT)
     assert experiment.baseline is not None
@@ -43,7 +43,7 @@ def draw_candidates(count: int) -> Candidates:
 
 
 def settings(config: ServerConfig) -> dict[str, Any]:
-    """Return the settings as the oneshot command takes them: 0 for no limit, no horizon."""
+    """Return the settings as the oneshot command takes them: 0 means no limit; no horizon."""
     values = config.as_dict()
     if values.pop("horizon_s") is not None:
         raise ValueError("the oneshot command has no horizon")
@@ -53,8 +53,8 @@ def settings(config: ServerConfig) -> dict[str, Any]:
 def write_case(path: Path, candidate: FloatArray, experiment: Experiment) -> None:
     """Write one candidate and the whole workload as the oneshot command reads it.
 
-    As in the original's files, each token is spelled out: random ids, since its prompts are not
-    published. Random ids share no prefix, so they simulate as the lengths alone do.
+    As in the original's files, each token is written out. The original prompts are not published,
+    so the ids are random. Random ids share no prefix, so they simulate like the lengths alone.
     """
     rng = np.random.default_rng(1)
     workload = experiment.workload

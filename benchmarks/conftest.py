@@ -1,4 +1,4 @@
-"""What the benchmarks share: an up-to-date library, the case, and the table at the end."""
+"""Shared by the benchmarks: an up-to-date library, the case, and the table at the end."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ LOAD = pytest.StashKey[float]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a run be short, and a whole run put its tables into the pages."""
+    """Add options for a short run, and for writing the tables of a whole run into the pages."""
     parser.addoption(
         "--rounds",
         type=int,
-        help="rounds of every benchmark; 1 to see whether they run (default: what each asks for)",
+        help="rounds of every benchmark; 1 to check that they run (default: each has its own)",
     )
     parser.addoption(
         "--update-pages",
@@ -48,20 +48,20 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _prepared(pytestconfig: pytest.Config) -> None:
-    """Compile the library if it is out of date: old code is not what is timed."""
+    """Compile the library if it is out of date, so that old code is not timed."""
     pytestconfig.stash[LOAD] = os.getloadavg()[0]
     build.build()
 
 
 @pytest.fixture(scope="session")
 def table(pytestconfig: pytest.Config) -> list[Row]:
-    """Return the rows of the closing table, to be added to."""
+    """Return the rows of the closing table; benchmarks append to them."""
     return pytestconfig.stash.setdefault(TABLE, [])
 
 
 @pytest.fixture(scope="session")
 def checks(pytestconfig: pytest.Config) -> list[Check]:
-    """Return the rows of the second closing table, to be added to."""
+    """Return the rows of the second closing table; benchmarks append to them."""
     return pytestconfig.stash.setdefault(CHECKS, [])
 
 
@@ -72,7 +72,7 @@ def candidates() -> Candidates:
 
 @pytest.fixture(scope="session")
 def expected(candidates: Candidates) -> Callable[[int], FloatArray]:
-    """Return what gives the latencies [2, N, R] of the first N candidates, in seconds.
+    """Return a function that gives the latencies [2, N, R] of the first N candidates, in seconds.
 
     They come from the reference engine, which walks every step.
     """
@@ -95,13 +95,13 @@ def old_way(candidates: Candidates, tmp_path_factory: pytest.TempPathFactory) ->
 def timed(
     benchmark: BenchmarkFixture, table: list[Row], pytestconfig: pytest.Config
 ) -> Callable[[str, Callable[[], object], int, int], None]:
-    """Return what times a function of so many evaluations, and adds a row to the table."""
+    """Return a function that times a number of evaluations, and adds a row to the table."""
 
     def measure(name: str, run: Callable[[], object], evaluations: int, rounds: int) -> None:
         benchmark.extra_info["evaluations"] = evaluations
         rounds = pytestconfig.getoption("--rounds") or rounds
         benchmark.pedantic(run, rounds=rounds, warmup_rounds=1)
-        if benchmark.stats is not None:  # --benchmark-disable leaves none
+        if benchmark.stats is not None:  # None with --benchmark-disable
             table.append(Row(name, benchmark.stats.stats.median / evaluations))
 
     return measure
@@ -111,12 +111,13 @@ def timed(
 def compared(
     benchmark: BenchmarkFixture, checks: list[Check], pytestconfig: pytest.Config
 ) -> Callable[..., None]:
-    """Return what times two functions in turns, and adds the ratio of their medians to the table.
+    """Return a function that times two functions in turns, and adds the ratio of their medians.
 
-    Each does so many evaluations; the times beside the ratio are of one. The ratio is
-    ``slow / fast``; pytest-benchmark's own table has the first one given. At each turn a function
-    is called twice and timed the second time, as evaluations of a fit follow one another: the first
-    pays for what the other one left, memory that Go collects and caches full of something else.
+    Each does the same number of evaluations; the times beside the ratio are per evaluation. The
+    ratio is ``slow / fast``. pytest-benchmark's own table shows the first function. In each turn a
+    function is called twice, and the second call is timed, since the evaluations of a fit follow
+    one another. The first call pays for what the other function left: garbage for Go, and caches of
+    other data.
     """
 
     def measure(
@@ -151,7 +152,7 @@ def compared(
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Print the tables; pytest-benchmark's own counts rounds, not evaluations."""
+    """Print the tables. pytest-benchmark's own table counts rounds, not evaluations."""
     rows, checks = config.stash.get(TABLE, []), config.stash.get(CHECKS, [])
     for title, lines in (
         (f"one evaluation of {EXPERIMENT}, medians", render(rows)),

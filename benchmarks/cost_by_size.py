@@ -2,7 +2,7 @@
 
     python -m benchmarks.cost_by_size
 
-needs matplotlib: ``pip install '.[plot]'``. The server is the one of ``workloads.py``.
+needs matplotlib: ``pip install '.[plot]'``. The server is the one in ``workloads.py``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SIZES = (100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 
 @dataclass(frozen=True)
 class Series:
-    """A line of the picture, up to the largest workload for which it can be waited."""
+    """A line of the picture. ``largest`` is the largest workload that runs in reasonable time."""
 
     name: str
     make: Callable[[int], tuple[Workload, ServerConfig]]
@@ -45,7 +45,7 @@ SERIES = (
 
 
 def seconds_of_a_run(series: Series, requests: int) -> float:
-    """Return the median of at most 7 runs, begun within half a second, after one to warm up."""
+    """Return the median of up to 7 runs started within half a second, after a warm-up run."""
     with Simulator(*series.make(requests), engine=series.engine) as simulator:
         simulator.run(SERVER)
         times: list[float] = []
@@ -57,7 +57,7 @@ def seconds_of_a_run(series: Series, requests: int) -> float:
 
 
 def measure(largest: int) -> dict[Series, dict[int, float]]:
-    """Measure every series up to a size; prints a line each."""
+    """Measure every series up to a size. Prints one line each."""
     found: dict[Series, dict[int, float]] = {}
     for series in SERIES:
         sizes = [size for size in SIZES if size <= min(largest, series.largest)]
@@ -70,7 +70,7 @@ def measure(largest: int) -> dict[Series, dict[int, float]]:
 
 
 def draw(found: dict[Series, dict[int, float]], path: Path) -> None:
-    """Draw what was measured, both axes logarithmic."""
+    """Draw the measurements, with both axes logarithmic."""
     import matplotlib
 
     matplotlib.use("Agg")  # draws into files: no display is needed

@@ -2,8 +2,8 @@
 
     python -m benchmarks.fits --update
 
-puts the picture and the table into docs/; it needs the extras ``plot`` and ``bayes``. Beside the
-methods are the trials of the original's Bayesian optimisation, as our objective evaluates them.
+writes the picture and the table into docs/. It needs the extras ``plot`` and ``bayes``. The picture
+also shows the trials of the original's Bayesian optimisation, with losses from our objective.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ PICTURE = ROOT / "docs" / "images" / "loss_over_time.png"
 LOSS = "original"
 AIM_S2 = 1.2e-4
 ORIGINAL = "original's trials"
-# What the original's program takes for a trial, as a process (docs/benchmarks.md). How long its
-# optimiser thought in between is not known, and left out.
+# Seconds that the original's program takes for a trial, as a process (docs/benchmarks.md). The time
+# of its optimiser between trials is unknown, and left out.
 TRIAL_S = 0.0834
 COLORS = {
     "auto": "#1f6fb2",
@@ -47,9 +47,9 @@ COLORS = {
 
 @dataclass(frozen=True)
 class Curve:
-    """One search: the best loss so far [s^2] after so many seconds and evaluations.
+    """One search: the best loss so far [s^2], after each time and number of evaluations.
 
-    ``whole_s``: of the call, with all that comes before and after the search.
+    ``whole_s``: seconds of the whole call, including the work before and after the search.
     """
 
     name: str
@@ -60,18 +60,18 @@ class Curve:
 
     @property
     def reached(self) -> int | None:
-        """Where the loss first is below the aim; None if never."""
+        """Index of the first loss below the aim; None if there is none."""
         below = np.flatnonzero(np.array(self.losses) < AIM_S2)
         return int(below[0]) if below.size else None
 
     @property
     def reached_s(self) -> float:
-        """When the loss first is below the aim; infinity if never."""
+        """Time of the first loss below the aim; infinity if there is none."""
         return float("inf") if self.reached is None else self.seconds[self.reached]
 
 
 def follow(method: str, max_evals: int | None = None) -> Curve:
-    """Fit with the method's defaults, and keep what its progress was."""
+    """Fit with the method's defaults, and record its progress."""
     seen: list[FitProgress] = []
     begin_s = time.perf_counter()
     fit(EXPERIMENT, method, loss=LOSS, max_evals=max_evals, callback=seen.append)
@@ -85,13 +85,13 @@ def follow(method: str, max_evals: int | None = None) -> Curve:
 
 
 def typical(method: str, rounds: int, max_evals: int | None = None) -> Curve:
-    """Return the search that takes the median time to the aim, of so many."""
+    """Return, of ``rounds`` searches, the one with the median time to the aim."""
     curves = [follow(method, max_evals) for _ in range(rounds)]
     return sorted(curves, key=lambda curve: (curve.reached_s, curve.whole_s))[len(curves) // 2]
 
 
 def original_trials() -> Curve:
-    """Return what the original's trials reached, had they taken no more than their simulations."""
+    """Return the losses of the original's trials, timed by their simulations alone."""
     experiment = load_experiment(EXPERIMENT)
     trials = experiment.trials
     assert trials is not None
@@ -103,7 +103,7 @@ def original_trials() -> Curve:
 
 
 def measure(rounds: int, max_evals: int | None = None) -> list[Curve]:
-    """Follow every method and the original's trials; prints a line each."""
+    """Follow every method and the original's trials. Prints one line each."""
     curves = []
     for method in METHODS:
         try:
@@ -111,7 +111,7 @@ def measure(rounds: int, max_evals: int | None = None) -> list[Curve]:
         except MissingExtraError as exc:
             print(f"{method}: left out: {exc}")
             continue
-        # it takes ten seconds or more, and never comes near the aim
+        # bayes takes ten seconds or more, and never gets near the aim
         curves.append(typical(method, 1 if method == "bayes" else rounds, max_evals))
         print(_spell(curves[-1]), flush=True)
     curves.append(original_trials())
@@ -120,7 +120,7 @@ def measure(rounds: int, max_evals: int | None = None) -> list[Curve]:
 
 
 def fits_table(curves: Sequence[Curve]) -> list[str]:
-    """Return the lines of the page's table."""
+    """Return the lines of the table in the page."""
     lines = [
         "| method | time to 1.2e-4 s² | evaluations until then | loss at the end [s²] | "
         "evaluations in all | time in all |",
@@ -138,7 +138,7 @@ def fits_table(curves: Sequence[Curve]) -> list[str]:
 
 
 def draw(curves: Sequence[Curve], path: Path) -> None:
-    """Draw the curves, both axes logarithmic."""
+    """Draw the curves, with both axes logarithmic."""
     import matplotlib
 
     matplotlib.use("Agg")  # draws into files: no display is needed
@@ -184,7 +184,7 @@ def _loss(loss: float) -> str:
 
 
 def main() -> None:
-    """Measure, draw, and perhaps update the page."""
+    """Measure, draw, and update the page if asked."""
     parser = argparse.ArgumentParser(description="Draw the loss of exp1_30rr against time.")
     parser.add_argument("--out", type=Path, default=PICTURE, help="the picture (default: docs)")
     parser.add_argument("--rounds", type=int, default=5, help="searches of a method, odd")

@@ -1,8 +1,8 @@
-"""The memory that a run takes beside its inputs, in a process of its own (Linux).
+"""The memory that a run needs besides its inputs, in a separate process (Linux).
 
     python -m benchmarks.memory REQUESTS
 
-prints how many bytes the peak resident size lies above that before the simulator was opened.
+prints the peak resident size minus the size before the simulator was opened, in bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .workloads import SERVER, plain
 
 _ROOT = Path(__file__).resolve().parent.parent
 _STATUS = Path("/proc/self/status")
-_CLEAR_REFS = Path("/proc/self/clear_refs")  # writing 5 sets the peak back to the present size
+_CLEAR_REFS = Path("/proc/self/clear_refs")  # writing 5 resets the peak to the current size
 
 available = _STATUS.exists() and _CLEAR_REFS.exists()
 
@@ -39,9 +39,9 @@ def _field(name: str) -> int:
 
 
 def main() -> None:
-    """Open and run, and compare the peak with the size before."""
+    """Open and run a simulator, and compare the peak with the size before."""
     with Simulator(*plain(100)) as small:
-        small.run(SERVER)  # loads the library, which is not what is asked
+        small.run(SERVER)  # load the library first: its size does not count
     workload, config = plain(int(sys.argv[1]))
     gc.collect()
     _CLEAR_REFS.write_text("5", "ascii")

@@ -1,4 +1,4 @@
-"""The original way, rebuilt: a Go process for every evaluation, its text parsed."""
+"""The original way, rebuilt: one Go process per evaluation, and a parser for its text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BENCHMARKS = ("Leap", "Reference", "Jacobian", "Batch")
 class OldWay:
     """The oneshot command, compiled, and a case file for each candidate [N, 19].
 
-    The files are written beforehand: the original's workload file was, too. Without an experiment,
+    The files are written in advance, as the original's workload file was. Without an experiment,
     the bundled one is simulated.
     """
 
@@ -48,7 +48,7 @@ class OldWay:
 
 
 def parse(text: str) -> FloatArray:
-    """Read the latencies [2, R] in us out of what the oneshot command prints."""
+    """Read the latencies [2, R] in us from the output of the oneshot command."""
     found = {}
     for line in text.splitlines():
         name, _, values = line.partition(": ")
@@ -58,7 +58,7 @@ def parse(text: str) -> FloatArray:
 
 @dataclass(frozen=True)
 class GoSpeed:
-    """What Go measured of one evaluation."""
+    """Go's measurements of one evaluation."""
 
     ns: float
     allocations: int
@@ -69,9 +69,9 @@ def engines_in_go(
 ) -> dict[str, list[GoSpeed]]:
     """Time both engines, and the leap engine with derivatives, in Go without Python.
 
-    Go's own benchmark does it, after it has checked that the engines agree on every candidate
-    [N, 19]. ``case``: a file whose workload is simulated. Returns each repeat by name: of one
-    candidate, or, where the name is Batch, of all of them by one worker.
+    Go's own benchmark measures this, after it has checked that the engines agree on every candidate
+    [N, 19]. ``case``: a file with the workload. Returns the repeats by name. Each is for one
+    candidate; names with Batch are for all candidates by one worker.
     """
     candidates = case.with_name("candidates.json")
     candidates.write_text(json.dumps(vectors.tolist()), encoding="utf-8")
@@ -80,7 +80,7 @@ def engines_in_go(
     found: dict[str, list[GoSpeed]] = {name: [] for name in _BENCHMARKS}
     for line in _go(["test", *flags, _PACKAGE], files).splitlines():
         if line.startswith("Benchmark"):
-            # such as: BenchmarkLeap-2   262144   4580 ns/op   0 B/op   0 allocs/op
+            # for example: BenchmarkLeap-2   262144   4580 ns/op   0 B/op   0 allocs/op
             name, _, *values = line.split()
             by_unit = dict(zip(values[1::2], values[::2], strict=True))
             speed = GoSpeed(float(by_unit["ns/op"]), int(by_unit["allocs/op"]))

@@ -1,9 +1,9 @@
-"""The closing tables as Markdown, and into the pages that show them.
+"""Write the closing tables as Markdown into the pages that show them.
 
     python -m pytest benchmarks --update-pages
 
-puts those of a whole run into README.md and docs/benchmarks.md. Numbers in the prose stay as they
-are: they are rounder, and someone has to think about them.
+writes the tables of a whole run into README.md and docs/benchmarks.md. Numbers in running text stay
+unchanged: they are rounder, and a person must choose them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NUMBER_WORDS = {2: "two", 4: "four", 8: "eight"}
 
 
 def speed_table(rows: Sequence[Row]) -> list[str]:
-    """Return the lines of the table of evaluations; the old way and chain must be among them."""
+    """Return the lines of the table of evaluations. It needs rows of the old way and chain."""
     seconds = {row.name: row.seconds for row in rows}
     lines = list(SPEED_HEAD)
     for row in rows:
@@ -54,7 +54,7 @@ def growth_table(checks: Sequence[Check]) -> list[str]:
 
 
 def replace_table(text: str, lines: Sequence[str], only_known_rows: bool = False) -> str:
-    """Put a table where the page has one with the same head, perhaps only the rows it has now."""
+    """Replace the page's table that has the same head; ``only_known_rows`` keeps its row names."""
     old = re.search(rf"^{re.escape(lines[0])}\n(?:\|.*\n)*", text, re.MULTILINE)
     if old is None:
         raise ValueError(f"the page has no table with the head {lines[0]!r}")
@@ -65,7 +65,7 @@ def replace_table(text: str, lines: Sequence[str], only_known_rows: bool = False
 
 
 def update(rows: Sequence[Row], checks: Sequence[Check], root: Path = ROOT) -> list[Path]:
-    """Write the tables of a whole run into the pages of a checkout, and return these."""
+    """Write the tables of a whole run into the pages of a checkout, and return the pages."""
     readme, page = root / "README.md", root / "docs" / "benchmarks.md"
     speed = speed_table(rows)
     first = replace_table(readme.read_text("utf-8"), speed, only_known_rows=True)
@@ -76,7 +76,7 @@ def update(rows: Sequence[Row], checks: Sequence[Check], root: Path = ROOT) -> l
 
 
 def rounded(value: float, digits: int) -> str:
-    """Spell a number with so many digits that count: ``8,410``, ``14.9``, ``0.27``."""
+    """Write a number with ``digits`` significant digits: ``8,410``, ``14.9``, ``0.27``."""
     if value == 0:
         return "0"
     places = digits - 1 - math.floor(math.log10(abs(value)))
@@ -85,7 +85,7 @@ def rounded(value: float, digits: int) -> str:
 
 
 def _title(name: str) -> str:
-    """Spell a row's name as the pages do: code as code, arrows as arrows."""
+    """Write a row's name as the pages do: code as code, arrows as arrows."""
     count = os.cpu_count() or 1
     name = name.replace("->", "→")
     name = name.replace("all workers", f"{_NUMBER_WORDS.get(count, count)} workers")

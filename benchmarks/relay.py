@@ -1,6 +1,6 @@
-"""The process in between: starts the Go program, and prints what that printed.
+"""The process in between: it starts the Go program, and prints the program's output.
 
-The original's was a script with more imports; this one imports nothing but what it needs.
+The original's script had more imports. This one imports only what it needs.
 """
 
 import subprocess

@@ -1,4 +1,4 @@
-"""Held-out errors of several models beside what is aimed at, as Markdown tables."""
+"""Held-out errors of several models beside their limits, as Markdown tables."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Case:
-    """Runs of one server, and what of them is held out (as ``fit`` reads it).
+    """Runs of one server, and the part that is held out (as ``fit`` reads it).
 
-    ``above``: the held-out part has a higher load than any that the fit saw.
+    ``above``: the held-out part has a higher load than all data of the fit.
     """
 
     title: str
@@ -23,24 +23,30 @@ class Case:
 
 @dataclass(frozen=True)
 class Score:
-    """Held-out errors in percent, ``ttft_floor`` as in ``PhaseFloor``; CPU seconds of ``fit``."""
+    """Held-out errors of a fit, in percent."""
 
     e2e_mape: float
+    """Mean absolute percentage error of E2E."""
     e2e_mean: float
+    """Error of the mean E2E."""
     ttft_mape: float
+    """Mean absolute percentage error of TTFT."""
     ttft_floor: float
+    """The TTFT's floor, as in ``PhaseFloor``."""
     ttft_mean: float
+    """Error of the mean TTFT."""
     cpu_s: float
+    """CPU seconds of ``fit``."""
 
     @property
     def floors(self) -> float:
-        """The mean error of single TTFTs, in floors."""
+        """The mean error of single TTFTs, in multiples of the floor."""
         return self.ttft_mape / self.ttft_floor if self.ttft_floor > 0 else math.inf
 
 
 @dataclass(frozen=True)
 class Bar:
-    """What the size of a number of a score may be at most; ``above``: on loads not seen."""
+    """The largest absolute value of one number of a score. ``above``: on unseen higher loads."""
 
     title: str
     number: str
@@ -48,7 +54,7 @@ class Bar:
     above: bool = False
 
     def met(self, score: Score) -> bool:
-        """Tell whether a score keeps to it."""
+        """Tell whether a score is within the limit."""
         return bool(abs(getattr(score, self.number)) <= self.limit)
 
 
@@ -72,9 +78,10 @@ _TTFT: tuple[Column, ...] = (
 
 
 def tables(scores: Scores, groups: Mapping[str, Callable[[Case], bool]]) -> list[list[str]]:
-    """Return the tables of E2E, of TTFT, and of what was met, each as lines.
+    """Return the tables of E2E, of TTFT, and of the limits met, each as lines.
 
-    What misses its bar is bold. ``groups``: sets of cases by name, whose medians end the tables.
+    Numbers above their limit are bold. ``groups``: sets of cases by name; their medians end the
+    tables.
     """
     models = list(next(iter(scores.values())))
     return [
@@ -85,7 +92,7 @@ def tables(scores: Scores, groups: Mapping[str, Callable[[Case], bool]]) -> list
 
 
 def missed(case: Case, score: Score) -> list[str]:
-    """Return the numbers of a score that miss their bar."""
+    """Return the numbers of a score that exceed their limit."""
     return [bar.number for bar in BARS if bar.above == case.above and not bar.met(score)]
 
 

@@ -1,4 +1,4 @@
-"""The closing tables: time per evaluation beside the old way's, and how cost grows."""
+"""The closing tables: time per evaluation beside the old way, and the growth of cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Check:
-    """Something measured, with its unit, and what was asked of it, such as ``<= 4``."""
+    """A measured value, its unit, and its limit, such as ``<= 4``."""
 
     name: str
     measured: float
@@ -29,7 +29,7 @@ class Check:
 
 
 def render(rows: Sequence[Row]) -> list[str]:
-    """Return the lines of the table; a ratio is "-" where its old way was not measured."""
+    """Return the lines of the table. A ratio is "-" if its old way was not measured."""
     if not rows:
         return []
     seconds = {row.name: row.seconds for row in rows}
@@ -61,7 +61,7 @@ def render_checks(checks: Sequence[Check]) -> list[str]:
 
 
 def spell_seconds(seconds: float) -> str:
-    """Spell a time out in the unit that suits it: ``12.3 us``."""
+    """Write a time in a suitable unit: ``12.3 us``."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"

@@ -1,4 +1,4 @@
-"""Times of whole fits, in a process where everything is loaded; each asserts what it found."""
+"""Times of whole fits, in a process where everything is loaded. Each checks its result."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_exp1_by_cmaes(
 def test_default_recipe(
     benchmark: BenchmarkFixture, checks: list[Check], pytestconfig: pytest.Config, model: str
 ) -> None:
-    """CPU time of all threads: what it takes on one core."""
+    """CPU time of all threads: the time on one core."""
     noisy, truth = noisy_run(REQUESTS)
     cpu_s = []
 

@@ -1,6 +1,6 @@
-"""How cost grows with tokens, requests, derivatives, workers and modes; results are compared.
+"""Growth of cost with tokens, requests, derivatives, workers and modes; results are compared.
 
-The oracle is the reference engine, which walks every step, wherever it can be waited for.
+The oracle is the reference engine, which walks every step, where it runs in reasonable time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SINGLES = 1000  # candidates in a round
 
 
 def same(got: SimResult, want: SimResult) -> None:
-    """A quick engine's result is the reference engine's, to the bit."""
+    """A quick engine's result equals the reference engine's, bit for bit."""
     assert (got.engine, want.engine) == ("leap", "reference")
     np.testing.assert_array_equal(got.ttft, want.ttft)
     np.testing.assert_array_equal(got.e2e, want.e2e)
@@ -43,10 +43,10 @@ def by_reference(workload: Workload, config: ServerConfig, vector: FloatArray) -
 
 
 def test_jacobian(compared: Compared, candidates: Candidates) -> None:
-    """Each derivative is right where no parameter is zero: its row times them is a sum of steps.
+    """Check each derivative where no parameter is zero: row times parameters is a sum of steps.
 
-    Times are linear in the parameters, so a latency less that sum leaves the time at which the
-    busy period began, less the arrival; and every busy period begins with an arrival.
+    Times are linear in the parameters. So a latency minus that sum is the start of the busy period
+    minus the arrival. And every busy period begins with an arrival.
     """
     experiment = load_experiment(EXPERIMENT)
     arrivals = experiment.workload.arrival_s
@@ -95,7 +95,7 @@ def test_outputs_ten_times_as_long(compared: Compared, what: str) -> None:
 
 
 def test_a_million_requests(benchmark: BenchmarkFixture, checks: list[Check]) -> None:
-    """What comes later changes nothing before: its beginning is compared with the reference."""
+    """Later requests change nothing before: the beginning is compared with the reference."""
     workload, config = plain(MILLION)
     few = 10_000
     with Simulator(workload, config) as simulator:
@@ -129,7 +129,7 @@ def test_memory_of_a_million_requests(checks: list[Check]) -> None:
 
 
 def test_shared_prefixes(compared: Compared) -> None:
-    """The same lengths with and without something in common."""
+    """The same lengths, with and without shared prefixes."""
     workload, config = shared_prefixes(2000)
     apart, _ = shared_prefixes(2000, token_ids=False)
     with Simulator(workload, config) as shared, Simulator(apart, config) as unshared:
@@ -154,7 +154,7 @@ def test_shared_prefixes(compared: Compared) -> None:
     ],
 )
 def test_starved_of_kv_blocks(compared: Compared, what: str, make: Make) -> None:
-    """A request is preempted every few steps, and comes back."""
+    """A request is preempted every few steps, and resumes."""
     workload, config = make(2000)
     with (
         Simulator(workload, config) as simulator,

@@ -1,4 +1,4 @@
-"""Evaluations per second, new way and old; each asserts that it computed the same ticks."""
+"""Evaluations per second, new way and old way. Each checks that the ticks are the same."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_old_way(
 def test_engines_in_go(
     old_way: OldWay, candidates: Candidates, table: list[Row], checks: list[Check]
 ) -> None:
-    """Go's own benchmark of the same candidates; it first compares the engines."""
+    """Go's own benchmark of the same candidates. It compares the engines first."""
     found = engines_in_go(old_way.cases[0], candidates.vectors[:SINGLES])
     ns = {name: statistics.median(each.ns for each in runs) for name, runs in found.items()}
     for name, what in (("Leap", "leap"), ("Reference", "reference")):

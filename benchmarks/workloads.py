@@ -1,4 +1,4 @@
-"""Workloads of any size, and a server that keeps up with them."""
+"""Workloads of any size, and a server that can serve them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ SERVER = Parameters.from_mapping(
     }
 ).vector
 _VOCABULARY = 151_936  # tokens that Qwen2.5 knows
-_PREFIXES, _PREFIX_TOKENS = 4, 256  # system prompts, of which each request begins with one
+_PREFIXES, _PREFIX_TOKENS = (
+    4,
+    256,
+)  # number and tokens of system prompts; each request begins with one
 
 
 def plain(requests: int, output_scale: int = 1) -> tuple[Workload, ServerConfig]:
@@ -43,10 +46,10 @@ def head(workload: Workload, requests: int) -> Workload:
 
 
 def shared_prefixes(requests: int, *, token_ids: bool = True) -> tuple[Workload, ServerConfig]:
-    """Return a workload in which every prompt begins with one of 4 system prompts of 256 tokens.
+    """Return a workload where every prompt begins with one of 4 system prompts of 256 tokens.
 
-    Without token ids it has the same lengths and no two prompts in common. The pool never runs
-    dry: nothing but the prefix cache tells the two apart.
+    Without token ids it has the same lengths, but no two prompts share tokens. The pool never runs
+    out, so only the prefix cache makes a difference.
     """
     rng = np.random.default_rng(2)
     arrival_s = _arrivals(rng, requests)
@@ -64,11 +67,11 @@ def shared_prefixes(requests: int, *, token_ids: bool = True) -> tuple[Workload,
 
 
 def starved(requests: int, *, token_ids: bool = False) -> tuple[Workload, ServerConfig]:
-    """Return long outputs (256 to 1024 tokens) and KV blocks for some forty of them at a time.
+    """Return long outputs (256 to 1024 tokens), and KV blocks for about forty of them at a time.
 
-    Requests come faster than the server can go, so that it is always full and preempts. With token
-    ids every prompt begins with one of 4 system prompts of 128 tokens, or as much of it as fits in
-    half of the prompt.
+    Requests arrive faster than the server can serve them, so it is always full and preempts. With
+    token ids, every prompt begins with one of 4 system prompts of 128 tokens, or with the part that
+    fits in half of the prompt.
     """
     rng = np.random.default_rng(3)
     arrival_s = _arrivals(rng, requests)
@@ -80,10 +83,10 @@ def starved(requests: int, *, token_ids: bool = False) -> tuple[Workload, Server
 
 
 def starved_of_mixed_lengths(requests: int) -> tuple[Workload, ServerConfig]:
-    """Return the rate and lengths of the original experiment, and KV blocks for some eighty.
+    """Return the rate and lengths of the original experiment, and KV blocks for about eighty.
 
-    A third of the outputs is one token: the batch changes more often than that of ``starved``. As
-    ``starved`` in ``go_shim/sim/v1_bench_test.go``.
+    A third of the outputs have one token, so the batch changes more often than that of ``starved``.
+    It equals ``starved`` in ``go_shim/sim/v1_bench_test.go``.
     """
     rng = np.random.default_rng(4)
     arrival_s = 2 * _arrivals(rng, requests)  # 30 requests/s
@@ -93,7 +96,7 @@ def starved_of_mixed_lengths(requests: int) -> tuple[Workload, ServerConfig]:
 
 
 def noisy_run(requests: int) -> tuple[Experiment, SimResult]:
-    """Return what the server does with the plain workload, with 5 % of noise and without."""
+    """Return the server's result for the plain workload, with 5 % noise and without."""
     workload, config = plain(requests)
     with Simulator(workload, config) as simulator:
         truth = simulator.run(SERVER)

@@ -1,9 +1,10 @@
-"""Why directions can't be told apart: facts about the steps, and what follows from each.
+"""Why directions cannot be told apart: facts about the steps, and their consequences.
 
-A fact ("every prefill step here had one prompt") holds of the recorded steps, or of most of them.
-It explains why some terms go together if, over made-up steps of which nothing but the fact is true,
-these terms are linearly dependent, and over made-up steps without it they are not. Where no fact
-does, two terms may still have been nearly proportional in the recorded steps.
+A fact ("every prefill step here had one prompt") is true of all recorded steps, or of most. It is
+tested on made-up steps. A fact explains why some terms go together if two things hold. The terms
+are linearly dependent over made-up steps where only this fact is true. Without the fact, they are
+independent. If no fact explains it, two terms may still be nearly proportional in the recorded
+steps.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from ..simulator import Simulator
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-_MOST = 0.8  # of the steps that a fact is about: it is told, with the count
+_MOST = 0.8  # a fact true of this share of its steps is reported, with the count
 _PROBES = 600
-_DEPENDENT = 1e-9  # of the largest singular value
-_NEARLY = 0.1  # root mean square deviation of a term from a multiple of another, relative
+_DEPENDENT = 1e-9  # share of the largest singular value; below it, terms are dependent
+_NEARLY = 0.1  # relative root mean square deviation of a term from a multiple of another
 
 
 class Reasons:
-    """Explains by the steps of an objective's runs, which are simulated when first asked for."""
+    """Explanations from the steps of an objective's runs, which are simulated on first use."""
 
     def __init__(self, objective: Objective, x: FloatArray) -> None:
         self._objective, self._x = objective, x
@@ -40,8 +41,8 @@ class Reasons:
     def __call__(self, names: Sequence[str], exactly: bool) -> str:
         """Return why the terms ``names`` go together in these steps, or ``""``.
 
-        ``exactly``: to the last digit. Then that two were nearly proportional is no reason. One
-        alone that has some effect, but too little, needs none: that saves many a traced run.
+        ``exactly``: the terms must be exactly dependent, so near proportion is no reason. A single
+        term with some effect, but too little, needs no reason; this saves many traced runs.
         """
         if len(names) == 1 and not exactly:
             return ""
@@ -81,22 +82,23 @@ FEATURES: Mapping[str, Callable[[Steps], FloatArray]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Fact:
-    """A statement about steps: "every" (or "11 of 12") ``subject`` ``statement``.
-
-    ``about`` tells which steps it is about, ``true`` in which of all steps it holds, and
-    ``imposed`` changes steps so that it holds in each. It is never told where it is true of less
-    than ``share`` of them.
-    """
+    """A statement about steps: "every" (or "11 of 12") ``subject`` ``statement``."""
 
     subject: str
+    """The kind of step."""
     statement: str
+    """What is true of it."""
     about: Callable[[Steps], BoolArray]
+    """Tells which steps are of this kind."""
     true: Callable[[Steps], BoolArray]
+    """Tells for which of all steps the statement holds."""
     imposed: Callable[[Steps], Steps]
+    """Changes steps so that the statement holds for each."""
     share: float = _MOST
+    """The fact is reported only if it is true of at least this share of its steps."""
 
     def told(self, steps: Steps) -> str:
-        """Return the sentence, or ``""`` where the fact is true of too few steps."""
+        """Return the sentence, or ``""`` if the fact is true of too few steps."""
         total = int(self.about(steps).sum())
         count = total - int(self.exceptions(steps).sum())
         if total == 0 or count < self.share * total:
@@ -106,15 +108,15 @@ class Fact:
         return f"{which} {subject} here {self.statement}"
 
     def exceptions(self, steps: Steps) -> BoolArray:
-        """Tell which steps [S] it is about, but not true of."""
+        """Tell which steps [S] are of this kind, but contradict the statement."""
         return self.about(steps) & ~self.true(steps)
 
 
 def explain(names: Sequence[str], steps: Steps, exactly: bool = False) -> str:
-    """Return why the terms ``names`` go together in these steps, or ``""`` if no fact says it.
+    """Return why the terms ``names`` go together in these steps, or ``""`` if no fact explains it.
 
-    By at most two facts, the fewest that do. Where terms go together ``exactly``, each kind of
-    exceptional step takes one dependence away, and one must be left.
+    The answer has the fewest facts, at most two. If terms go together ``exactly``, each kind of
+    exceptional step removes one dependence, and one must be left.
     """
     made_up = _made_up()
     if _dependences(names, made_up):
@@ -133,7 +135,7 @@ def explain(names: Sequence[str], steps: Steps, exactly: bool = False) -> str:
 
 
 def _proportional(names: Sequence[str], steps: Steps) -> str:
-    """Say that two terms were nearly proportional over the steps that have either, or ``""``."""
+    """Say that two terms were nearly proportional over the steps with either, or ``""``."""
     if len(names) != 2:
         return ""
     first, second = (FEATURES[name](steps) for name in names)
@@ -163,14 +165,14 @@ def _columns(names: Sequence[str], steps: Steps) -> FloatArray:
 
 @functools.cache
 def _made_up() -> Steps:
-    """Return steps of every kind, of which no fact is true; always the same ones."""
+    """Return steps of every kind, for which no fact is true. They are always the same."""
     rng = np.random.default_rng(0)
     prompts = rng.integers(0, 5, _PROBES)
     chunks = [np.ceil(np.exp(rng.uniform(0, np.log(600), n))) for n in prompts]  # many are small
     total = np.array([c.sum() for c in chunks], dtype=np.float64)
     largest = np.array([c.max(initial=0) for c in chunks], dtype=np.float64)
     decoded = rng.integers(0, 400, _PROBES) * (rng.random(_PROBES) < 0.7)
-    busy = (decoded > 0) | (total > 0)  # a step that does nothing is none
+    busy = (decoded > 0) | (total > 0)  # a step that does nothing does not count
     ctx = decoded * rng.uniform(0, 900, _PROBES)
     attn = total * rng.uniform(1, 900, _PROBES)
     every = (decoded.astype(np.float64), total, largest, prompts.astype(np.float64), ctx, attn)
@@ -178,7 +180,7 @@ def _made_up() -> Steps:
 
 
 def _facts(steps: Steps) -> list[Fact]:
-    """Return all facts that could be true, those with constants with the steps' own."""
+    """Return all facts that may be true. Their constants come from the steps."""
     chunk, total, batch = (
         _usual(values[about])
         for values, about in (
@@ -256,7 +258,7 @@ def _without_decode(s: Steps) -> Steps:
 
 
 def _small(s: Steps) -> Steps:
-    """Leave out what is larger, and what is decoded beyond ``HINGE_TOKENS`` in all."""
+    """Drop steps with more prefill tokens than ``HINGE_TOKENS``, and decoded tokens beyond it."""
     fits = s.P <= HINGE_TOKENS
     kept = Steps(*(values[fits] for values in s))
     return kept._replace(D=np.minimum(kept.D, HINGE_TOKENS - kept.P))

@@ -1,4 +1,4 @@
-"""What a fit's data tell of its parameters, and what they don't."""
+"""Which parameters a fit's data determine, and which they do not."""
 
 from __future__ import annotations
 
@@ -24,32 +24,36 @@ _SHOWN = 3  # pairs in the short report
 
 @dataclass(frozen=True, eq=False)
 class Identifiability:
-    """What ``identify`` found. ``format()`` gives the lines for a report, ``str`` a table as well.
-
-    ``names`` [P] and ``x`` [P] as given; ``analysed`` are the K that were free and not at a bound;
-    ``at_bound``: name -> which bound. ``structural``: lines about the model's aliases.
-    ``singular_values`` [K]: of the Jacobian per natural scale (``scale`` [P], in each parameter's
-    unit), descending, and ``direction_errors`` [K]: the standard error of a move along each, in
-    natural scales. ``rank``: how many of these are at most ``tolerance``. ``directions``: the
-    others, by few parameters each, first those without any effect; without the aliases that
-    ``structural`` tells. ``standard_errors`` [P], in each parameter's unit: NaN where a parameter
-    was not analysed or can move with no effect. ``note``: why there are no standard errors, or
-    ``""``; ``rank`` then counts the directions with any effect.
-    """
+    """The result of ``identify``. ``format()`` gives lines for a report, ``str`` also a table."""
 
     names: tuple[str, ...]
+    """The parameters [P]."""
     x: FloatArray
+    """Their values [P], as given."""
     analysed: tuple[str, ...]
+    """The K parameters that were free and not at a bound."""
     at_bound: Mapping[str, str]
+    """Name -> which bound the parameter is at."""
     structural: tuple[str, ...]
+    """Lines about the model's aliases."""
     singular_values: FloatArray
+    """Of the Jacobian per natural scale [K], descending."""
     direction_errors: FloatArray
+    """Standard error of a move along each direction [K], in natural scales."""
     rank: int
+    """How many standard errors are at most ``tolerance``. Without standard errors: how many
+    directions have any effect."""
     tolerance: float
+    """The largest standard error of a determined direction, in natural scales."""
     directions: tuple[Direction, ...]
+    """The directions that are not determined, each with few parameters, first those without any
+    effect. Aliases in ``structural`` are left out."""
     standard_errors: FloatArray
+    """Of the parameters [P], in their units. NaN: not analysed, or can move without effect."""
     scale: FloatArray
+    """Natural scale of each parameter [P], in its unit."""
     note: str
+    """Why there are no standard errors, or ``""``."""
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -59,9 +63,9 @@ class Identifiability:
 
     @property
     def undetermined(self) -> tuple[str, ...]:
-        """The analysed parameters whose standard error is above the tolerance, or NaN.
+        """The analysed parameters whose standard error is NaN or above the tolerance.
 
-        Where there are no standard errors at all, those that directions without effect move.
+        Without standard errors: the parameters that directions without effect move.
         """
         if self.note:
             return tuple(name for name in self.analysed if name in self._moving)
@@ -74,11 +78,11 @@ class Identifiability:
 
     @property
     def _moving(self) -> set[str]:
-        """The parameters that make up the directions."""
+        """The parameters of the directions."""
         return {name for direction in self.directions for name in direction.names}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values; NaN and infinity as None."""
+        """Return everything as JSON values, with None for NaN and infinity."""
         errors = dict(zip(self.names, _json(self.standard_errors), strict=True))
         return {
             "x": dict(zip(self.names, self.x.tolist(), strict=True)),
@@ -98,7 +102,7 @@ class Identifiability:
         }
 
     def format(self) -> str:
-        """Return the findings in some ten lines, without the table of parameters."""
+        """Return the findings in about ten lines, without the table of parameters."""
         lines = [self._headline(), f"singular values: {_numbers(self.singular_values)}"]
         if self.note:
             lines.append(f"no standard errors: {self.note}")
@@ -115,9 +119,9 @@ class Identifiability:
         )
 
     def _not_determined(self) -> list[str]:
-        """Return a line for each of the first pairs, and one for each kind of the others.
+        """Return one line for each of the first pairs, and one for each kind of the others.
 
-        Parameters that no direction is of come last, so that each of ``undetermined`` is named.
+        Parameters that no direction contains come last, so that each of ``undetermined`` is named.
         """
         pairs = [d for d in self.directions if len(d.names) == 2]
         lines = [f"not determined: {direction}" for direction in pairs[:_SHOWN]]
@@ -126,7 +130,7 @@ class Identifiability:
         kinds: dict[tuple[bool, bool, str], list[Direction]] = {}
         for direction in self.directions:
             if direction not in pairs:
-                # a direction of one parameter, by more than itself, may leave that determined
+                # a direction of one parameter and small others may leave the parameter determined
                 alone = len(direction.names) == 1 and direction.names[0] in self.undetermined
                 kind = (not alone, math.isinf(direction.standard_error))
                 kinds.setdefault((*kind, direction.why), []).append(direction)
@@ -173,25 +177,24 @@ def identify(
 ) -> Identifiability:
     """Tell which parameters, and which combinations, the runs of an objective determine.
 
-    ``x``: where the fit ended, as a vector [P], a mapping by name or ``Parameters``. ``fixed``: the
+    ``x``: where the fit ended, as a vector [P], a mapping by name or ``Parameters``. ``fixed``:
     names that were not fitted; by default the first of each structural alias, as for ``fit``;
-    ``()``: none. ``bounds``: a parameter at one of them is taken for known. ``scale``: a natural
-    size of each, from 1e-30 to 1e30; by default |x|, or where that is less, what changes E2Es by a
-    tenth.
+    ``()``: none. ``bounds``: a parameter at a bound counts as known. ``scale``: a natural size of
+    each parameter, from 1e-30 to 1e30. The default is |x|, or for smaller |x| the change that
+    changes E2Es by a tenth.
 
-    Let J be the Jacobian of the residuals per natural scale; for a robust loss, each row weighted
-    so that JᵀJ is half the second derivative of the loss. The directions are its right singular
-    vectors u. A move along u has the variance uᵀMu / (uᵀJᵀJu)², and the parameters have the
-    covariance (JᵀJ)⁺ M (JᵀJ)⁺ (White, Econometrica 48, 1980), where M is the covariance of the
-    scores, summed over windows of √n requests that arrive one after the other (Newey & West,
-    Econometrica 55, 1987). A direction counts as determined if
-    its standard error is at most ``tolerance``: by default, to within the size of the parameters.
-    A ridge of the fit is no data, and is left out.
+    Let J be the Jacobian of the residuals per natural scale. For a robust loss each row is weighted
+    so that JᵀJ is half the second derivative of the loss. The directions are the right singular
+    vectors u of J. A move along u has the variance uᵀMu / (uᵀJᵀJu)². The parameters have the
+    covariance (JᵀJ)⁺ M (JᵀJ)⁺ (White, Econometrica 48, 1980). M is the covariance of the scores,
+    summed over windows of √n consecutive requests by arrival (Newey & West, Econometrica 55, 1987).
+    A direction is determined if its standard error is at most ``tolerance``: by default, the size
+    of the parameters. A ridge of the fit is not data, and is left out.
 
-    Costs one Jacobian of each run and, for a robust loss, one more simulation. ``reasons``: explain
-    directions by facts about the steps, where there are any to explain; that takes a traced run of
-    each, which walks every step. Raises ``ParameterError`` for wrong shapes and unknown names,
-    ``FitError`` where ``x`` cannot be simulated to its end.
+    The cost is one Jacobian of each run and, for a robust loss, one more simulation. ``reasons``:
+    explain directions by facts about the steps, if possible. This needs a traced run of each
+    experiment, which walks every step. Raises ``ParameterError`` for wrong shapes and unknown
+    names, and ``FitError`` if ``x`` cannot be simulated to its end.
     """
     problem = make_problem(objective, x, fixed=fixed, bounds=bounds, scale=scale)
     spectrum = make_spectrum(problem, tolerance)
@@ -214,7 +217,7 @@ def identify(
 
 
 def standard_errors(problem: Problem) -> FloatArray:
-    """Return the standard errors [P] in each parameter's unit, NaN where there is none."""
+    """Return the standard errors [P] in each parameter's unit; NaN if there is none."""
     errors = np.full(len(problem.names), np.nan)
     if not problem.unknown_noise:
         errors[problem.keep] = np.sqrt(np.maximum(0.0, np.diag(problem.covariance())))
@@ -224,7 +227,7 @@ def standard_errors(problem: Problem) -> FloatArray:
 def _directions(
     problem: Problem, spectrum: Spectrum, model: StepModel, tolerance: float, why: Why
 ) -> tuple[Direction, ...]:
-    """Return what of the weak space [K, k] is no alias: first no effect at all, then little."""
+    """Return the weak space [K, k] without aliases: first no effect at all, then little effect."""
     lengths = spectrum.lengths[:, np.newaxis]
     aliases = _alias_space(problem, model)
     no_effect = without(spectrum.null, aliases * lengths)
@@ -244,7 +247,7 @@ def _no_reason(names: Sequence[str], exactly: bool) -> str:
 
 
 def _alias_space(problem: Problem, model: StepModel) -> FloatArray:
-    """Return the aliases that no held parameter settles, as columns [K, aliases], per scale."""
+    """Return the aliases of free parameters only, as columns [K, aliases], per scale."""
     names, scale = problem.kept_names, problem.scale[problem.keep]
     columns = [
         [alias.get(name, 0.0) for name in names]
@@ -255,7 +258,7 @@ def _alias_space(problem: Problem, model: StepModel) -> FloatArray:
 
 
 def _structural(problem: Problem, model: StepModel) -> tuple[str, ...]:
-    """Return a line for each alias that nothing settles, and one for those that are settled."""
+    """Return one line per open alias, and one line for the aliases that held parameters settle."""
     lines, settled = [], []
     for alias in model.aliases:
         if any(name not in problem.kept_names for name in alias):

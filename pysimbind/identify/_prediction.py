@@ -1,4 +1,4 @@
-"""A latency to predict: one statistic of one target, on a workload and a server of its own."""
+"""A latency to predict: one statistic of one target, on its own workload and server."""
 
 from __future__ import annotations
 
@@ -20,21 +20,24 @@ FloatArray = npt.NDArray[np.float64]
 PREDICTED: tuple[str, ...] = ("ttft", "e2e")
 """The latencies that can be predicted here."""
 
-_WINDOW = 0.01  # of the requests, on each side of a quantile, lend it their derivatives
+_WINDOW = 0.01  # share of the requests, on each side of a quantile, whose derivatives are averaged
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """A statistic of the latencies of ``workload`` on a server of ``config``, in seconds.
+    """A statistic of the latencies of a workload on a server, in seconds.
 
-    ``statistic``: one of mean, p50, p90 and p99, and one of ``PREDICTED``: ``"p99 e2e"``. ``name``
-    heads it in reports. Raises ``FitError`` for any other.
+    Raises ``FitError`` for an unknown statistic.
     """
 
     workload: Workload
+    """The requests."""
     config: ServerConfig = field(default_factory=ServerConfig)
+    """The settings of the server."""
     statistic: str = "p99 e2e"
+    """One of mean, p50, p90 and p99, then one of ``PREDICTED``: ``"p99 e2e"``."""
     name: str = ""
+    """Name in reports."""
 
     def __post_init__(self) -> None:
         words = self.statistic.split()
@@ -69,7 +72,7 @@ class Prediction:
     def values(self, simulator: Simulator, candidates: FloatArray) -> FloatArray:
         """Return the statistic [N] of candidates [N, P], simulated in one batch.
 
-        NaN where a candidate cannot be simulated to its end.
+        NaN if a candidate cannot be simulated to its end.
         """
         result = simulator.run_batch(candidates)
         latencies: FloatArray = getattr(result, self.target)
@@ -85,9 +88,10 @@ class Prediction:
     def gradient(self, simulator: Simulator, x: FloatArray) -> FloatArray:
         """Return the derivatives [P] of the statistic at ``x``, in seconds per unit.
 
-        Renewal derivatives: of a mean, their mean; of a quantile, the mean over the requests whose
-        latencies lie around it, for those of a single request say little of what its place in the
-        order will be. Raises ``FitError`` where ``x`` cannot be simulated to its end.
+        They are renewal derivatives. For a mean, they are averaged over all requests. For a
+        quantile, they are averaged over the requests with latencies around it: the derivatives of a
+        single request say little about the order of requests. Raises ``FitError`` if ``x`` cannot
+        be simulated to its end.
         """
         jacobian = simulator.run_jacobian(x, "renewal")
         if jacobian.result.outcome != Outcome.OK:
@@ -103,7 +107,7 @@ class Prediction:
 
 
 def _around(latencies: FloatArray, quantile: float) -> npt.NDArray[np.int64]:
-    """Return the requests whose latencies are near a quantile: at least the two beside it."""
+    """Return the requests with latencies near a quantile: at least the two beside it."""
     position = quantile * (latencies.size - 1)
     reach = _WINDOW * latencies.size
     low = max(0, int(np.floor(position - reach)))

@@ -1,11 +1,11 @@
-"""The fit that everything here looks at, linearised: what is free, how large, what is unsure.
+"""The linearised fit behind this package: free parameters, their sizes, and uncertainty.
 
-A fit minimises L(x), the sum of the squares of residuals r with derivatives J: it brings its score,
-the sum of r J, to 0. The score would differ with other requests, with covariance M, and x would
-follow by H⁻¹, where H is half the second derivative of L. So x has the covariance H⁻¹ M H⁻¹ (Huber
-1967; White 1980). M is summed over windows of requests that arrive one after the other, for they
-are late together (Newey & West, Econometrica 55, 1987). This holds for any loss: residuals of
-different noise and weight, the two latencies of a request, robust losses.
+A fit minimises L(x), the sum of the squares of residuals r with derivatives J. It brings its score,
+the sum of r J, to 0. With other requests the score would differ, with covariance M, and x would
+change by H⁻¹ times that. H is half the second derivative of L. So x has the covariance H⁻¹ M H⁻¹
+(Huber 1967; White 1980). Consecutive requests are late together. So M is summed over windows of
+consecutive requests by arrival (Newey & West, Econometrica 55, 1987). This holds for any loss:
+residuals of different noise and weight, the two latencies of a request, robust losses.
 """
 
 from __future__ import annotations
@@ -30,24 +30,26 @@ from ..parameters import Parameters, Space
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Bounds: TypeAlias = Space | tuple[npt.ArrayLike, npt.ArrayLike]
-"""A box, or its lower and upper ends [P], infinite where there is none."""
+"""A box, or its lower and upper ends [P]; infinite: no bound."""
 
-# Of the largest singular value of a matrix with columns of length 1: below, a direction has no
-# effect but for rounding. Derivatives summed over thousands of steps are good to about 1e-12.
+# Share of the largest singular value of a matrix with columns of length 1. Below it, a direction's
+# effect is only rounding. Derivatives summed over thousands of steps are exact to about 1e-12.
 NULL = 1e-9
 
-# At a bound is what is nearer to it than this share of the width of the bounds, if to move it there
-# would change E2Es by a smaller share than this (bounds may be wide)
+# A parameter is at a bound if its distance is below _NEAR times the width of the bounds, and a move
+# to the bound changes E2Es by less than the share _UNFELT (bounds may be wide).
 _NEAR, _UNFELT = 1e-5, 1e-4
-TAKES_PART = 1e-6  # of a direction without effect, by length: more, and a parameter is free
-_UNSEEN = 0.1  # a parameter of value 0 is given the size that changes E2Es by this share
-# Seconds, or microseconds: a value below is 0 but for its sign, for no sum of steps shows it. Were
-# it the size to measure by, squares of what it does would be lost, and their inverses no numbers.
+TAKES_PART = (
+    1e-6  # a parameter with a larger part, by length, of a direction without effect is free
+)
+_UNSEEN = 0.1  # the size of a parameter of value 0 is the change that changes E2Es by this share
+# In s or us. A smaller value counts as 0: no sum of steps shows it. As a size it would make the
+# squares of its effects underflow, and their inverses overflow.
 _LEAST_SIZE = 1e-30
 
-# By what a row of the residuals' Jacobian is to be multiplied, so that squares sum up to half the
-# second derivative of the loss: the root of rho''/2 over (dr/de)², as a function of g = r/e, which
-# is 1 for small errors. Without it a robust loss looks too sharp.
+# Factor for each row of the residuals' Jacobian, so that the squares sum to half the second
+# derivative of the loss. It is the root of (rho''/2) / (dr/de)² as a function of g = r/e, with
+# g = 1 for small errors. Without the factor a robust loss looks too sharp.
 _BEND: Mapping[str, Callable[[FloatArray], FloatArray]] = MappingProxyType(
     {
         "squared": np.ones_like,
@@ -60,33 +62,35 @@ _BEND: Mapping[str, Callable[[FloatArray], FloatArray]] = MappingProxyType(
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """The K free parameters of P, and M residuals of n requests, per natural scale.
-
-    ``keep`` [K]: places of the free ones in ``names`` [P], which are neither fixed nor
-    ``at_bound``; ``scale`` [P]: a natural size of each, in its unit. ``root`` [M, K]: its square
-    RᵀR is H. ``scores`` [n, K]: Σ r J over the residuals of each request, run by run in order of
-    arrival; ``requests`` [M]: whose each residual is, -1: nobody's (a mean or quantile);
-    ``runs``: the requests of each run that have a residual.
-    """
+    """The K free parameters of P, and M residuals of n requests, per natural scale."""
 
     names: tuple[str, ...]
+    """All parameters [P]."""
     x: FloatArray
+    """Their values [P]."""
     keep: IntArray
+    """Indices in ``names`` of the free parameters [K]: neither fixed nor at a bound."""
     at_bound: Mapping[str, str]
+    """Name -> which bound the parameter is at."""
     scale: FloatArray
+    """Natural size of each parameter [P], in its unit."""
     root: FloatArray
+    """R [M, K]; its square RᵀR is H."""
     scores: FloatArray
+    """Σ r J over the residuals of each request [n, K], run by run, by arrival."""
     requests: IntArray
+    """The request of each residual [M]; -1 for a mean or quantile."""
     runs: tuple[int, ...]
+    """Number of requests with a residual in each run."""
 
     @property
     def kept_names(self) -> tuple[str, ...]:
-        """The names [K] of the parameters that are looked at."""
+        """The names [K] of the free parameters."""
         return tuple(self.names[i] for i in self.keep)
 
     @property
     def unknown_noise(self) -> str:
-        """Why the residuals cannot tell how they scatter, or ``""``."""
+        """Why the noise of the residuals is unknown, or ``""``."""
         if (self.requests < 0).any():
             return "a loss with means or quantiles does not tell the noise of requests"
         if len(self.scores) <= 2 * self.keep.size:
@@ -98,11 +102,11 @@ class Problem:
 
     @cached_property
     def score_covariance(self) -> FloatArray:
-        """Return M [K, K]; raises ``FitError`` where the noise is unknown.
+        """Return M [K, K]. Raises ``FitError`` if the noise is unknown.
 
-        Sums over all windows of √n requests of a run, overlapping (Newey & West's weights). Scores
-        count from their mean, so that x need not be quite the optimum. Both factors mend what is
-        lost: of scores, by fitting K parameters to them, of windows, by taking that mean.
+        The sums are over all overlapping windows of √n requests of a run (Newey & West's weights).
+        The mean score is subtracted, so x need not be exactly the optimum. Two factors correct for
+        losses: one for the K fitted parameters, one for the subtracted mean.
         """
         if self.unknown_noise:
             raise FitError(self.unknown_noise)
@@ -123,7 +127,7 @@ class Problem:
     def covariance(self) -> FloatArray:
         """Return H⁺ M H⁺ [K, K], the covariance of the free parameters per natural scale.
 
-        NaN for those that can move with no effect at all.
+        NaN for parameters that can move without any effect.
         """
         inverse = self.inverse_curvature()
         covariance: FloatArray = inverse @ self.score_covariance @ inverse
@@ -142,12 +146,12 @@ class Problem:
 
     @cached_property
     def triangle(self) -> FloatArray:
-        """A root of H of K rows at most, whose singular values and column lengths are the same."""
+        """A root of H with K rows at most, and the same singular values and column lengths."""
         return np.asarray(np.linalg.qr(self.root, mode="r"), dtype=np.float64)
 
     @cached_property
     def decomposed(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """What ``decompose`` makes of the root."""
+        """The result of ``decompose`` for the root."""
         return decompose(self.triangle)
 
     @property
@@ -182,12 +186,12 @@ def make_problem(
 
 
 def block_length(requests: int) -> int:
-    """Return √n, how many of a run's n requests, one after the other, are taken together."""
+    """Return √n, the number of consecutive requests of a run of n that are taken together."""
     return max(1, round(math.sqrt(requests)))
 
 
 def ends(bounds: Bounds | None, model: StepModel) -> tuple[FloatArray, FloatArray]:
-    """Return lower and upper bounds [P], infinite where there is none."""
+    """Return lower and upper bounds [P]; infinite: no bound."""
     if bounds is None:
         return np.full(len(model.names), -np.inf), np.full(len(model.names), np.inf)
     if isinstance(bounds, Space):
@@ -208,7 +212,7 @@ def ends(bounds: Bounds | None, model: StepModel) -> tuple[FloatArray, FloatArra
 def _free(
     objective: Objective, x: FloatArray, fixed: Collection[str] | None, bounds: Bounds | None
 ) -> tuple[IntArray, dict[str, str]]:
-    """Return the places of what is free, and what is at which bound."""
+    """Return the indices of the free parameters, and which others are at which bound."""
     model = objective.model
     if fixed is None:
         fixed = [next(iter(alias)) for alias in model.aliases]
@@ -216,7 +220,9 @@ def _free(
     held[[model.index(name) for name in ([fixed] if isinstance(fixed, str) else fixed)]] = True
     lower, upper = ends(bounds, model)
     held |= lower == upper
-    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity, or so wide as that
+    with np.errstate(
+        invalid="ignore", over="ignore"
+    ):  # infinity minus infinity, or an overflowing width
         width = np.where(np.isfinite(upper - lower), upper - lower, 0.0)
         distance = np.minimum(x - lower, upper - x)
     near = ~held & (distance <= _NEAR * width)
@@ -237,8 +243,7 @@ def _scale(
 ) -> FloatArray:
     """Return a natural size [P] of each parameter: ``scale``, or |x|.
 
-    That of a parameter of value 0, or next to it, is what changes E2Es by a tenth; of one without
-    effect, 1.
+    For a value at or near 0 it is the change that changes E2Es by a tenth; without effect it is 1.
     """
     names = objective.model.names
     if scale is not None:
@@ -259,9 +264,9 @@ def _scale(
 
 
 def _requests(objective: Objective) -> tuple[IntArray, tuple[int, ...]]:
-    """Return the request [M] of each residual, counted by arrival, run by run; and their numbers.
+    """Return the request [M] of each residual, by arrival, run by run, and their numbers.
 
-    Requests without a residual are not counted. -1: a residual of no request.
+    Requests without a residual are not counted. -1 marks a residual of no single request.
     """
     found: list[IntArray] = []
     runs: list[int] = []
@@ -296,8 +301,8 @@ def _bend(objective: Objective, x: FloatArray, residuals: FloatArray) -> FloatAr
 def decompose(root: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return K lengths, singular values and directions [K, K] (columns) of columns of length 1.
 
-    Unlike those of any other scaling, they tell an effect that is nil from one that is small. The
-    length of a column of zeros is given as 1. Values below ``NULL`` of the first are set to 0.
+    Unlike other scalings, this one separates no effect from a small effect. The length of a column
+    of zeros is given as 1. Values below ``NULL`` times the first are set to 0.
     """
     lengths = np.linalg.norm(root, axis=0)
     lengths = np.where(lengths > 0, lengths, 1.0)
@@ -306,7 +311,7 @@ def decompose(root: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 
 def singular(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return all K singular values of a matrix [M, K], also if M < K, and its right vectors [K, K].
+    """Return all K singular values of a matrix [M, K], also if M < K, and right vectors [K, K].
 
     The vectors are columns.
     """

@@ -1,8 +1,8 @@
-"""The profile likelihood of one parameter: how well the others can make up for its value.
+"""The profile likelihood of one parameter: how well the others compensate for its value.
 
 Venzon & Moolgavkar, "A method for computing profile-likelihood-based confidence intervals", Applied
-Statistics 37, 1988; Raue et al., Bioinformatics 25, 2009. Unlike a standard error it sees bounds,
-curvature, and a side to which the loss never rises.
+Statistics 37, 1988; Raue et al., Bioinformatics 25, 2009. Unlike a standard error, it shows bounds,
+curvature, and a side where the loss never rises.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy  # its modules load at their first use
+import scipy  # its modules load on first use
 
 from .._io.text import table
 from ..errors import FitError, ParameterError
@@ -24,33 +24,42 @@ from ._identifiability import standard_errors
 from ._problem import Bounds, FloatArray, Problem, ends, make_problem
 from ._spectrum import Uncertainty
 
-_DAMPINGS = (0.0, 1e-3, 1e-1, 1e1)  # of the squared largest singular value; the first that helps
-_CUTOFF = 1e-6  # of it: steps along weaker directions are left out
-_LEAST_GAIN = 1e-4  # of the loss: less, and the others are refitted
+_DAMPINGS = (
+    0.0,
+    1e-3,
+    1e-1,
+    1e1,
+)  # shares of the squared largest singular value; the first that helps is used
+_CUTOFF = 1e-6  # share of the same value; steps along weaker directions are left out
+_LEAST_GAIN = 1e-4  # share of the loss; refits with a smaller gain end
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """The least loss [G] at each value [G] of one parameter; ``str`` of it is a table.
-
-    ``x`` [G, P]: where that loss is. ``interval``: the outermost values at which the loss falls
-    below ``threshold``, interpolated; infinite on a side where it still does at the end of the
-    grid. ``roughness``: the standard deviation of the loss around a smooth curve over the grid;
-    ``least``: the least of that curve.
-    """
+    """The least loss at each of G values of one parameter. ``str`` gives a table."""
 
     name: str
+    """The parameter."""
     values: FloatArray
+    """Its values [G], ascending."""
     loss: FloatArray
+    """The least loss at each value [G]."""
     x: FloatArray
+    """The parameters with that loss [G, P]."""
     least: float
+    """Minimum of a smooth curve through the loss."""
     threshold: float
+    """The loss at the ends of the interval."""
     roughness: float
+    """Standard deviation of the loss around a smooth curve over the grid."""
     confidence: float
+    """Probability that the interval covers."""
     interval: tuple[float, float]
+    """The outermost values where the loss crosses ``threshold``, interpolated; infinite where the
+    grid ends below it."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all but ``x`` as JSON values; an open end, and a loss of infinity, as None."""
+        """Return everything but ``x`` as JSON values; None for an open end or infinite loss."""
         finite = [value if math.isfinite(value) else None for value in self.loss.tolist()]
         return {
             "name": self.name,
@@ -90,21 +99,22 @@ def profile_likelihood(
     refits: int = 5,
     confidence: float = 0.9,
 ) -> Profile:
-    """Return the loss over values of the parameter ``name``, the others refitted at each.
+    """Return the loss over values of the parameter ``name``; the others are refitted at each.
 
-    ``x``, ``fixed`` and ``bounds`` as for ``identify``; ``bounds`` also clip the grid and the
-    others. ``grid``: the values, ascending; by default ``points`` of them over 4 standard errors to
-    each side, or 2 natural scales where there is none. An even number leaves out ``x`` itself: a
-    fit ends where the order of events happens to suit it, deeper than all around. From ``x``
-    outwards, each value starts where its neighbour ended: up to ``refits`` damped Gauss-Newton
-    steps, linearised anew before each. A ridge of the fit is left out.
+    ``x``, ``fixed`` and ``bounds`` as for ``identify``. ``bounds`` also clip the grid and the other
+    parameters. ``grid``: ascending values. By default it has ``points`` values, over 4 standard
+    errors to each side, or over 2 natural scales if there is no standard error. An even number
+    leaves out ``x`` itself: a fit ends where the order of events happens to suit it, with a lower
+    loss than all around. From ``x`` outwards, each value starts where its neighbour ended. It takes
+    up to ``refits`` damped Gauss-Newton steps, linearised again before each. A ridge of the fit is
+    left out.
 
-    The threshold is ``least`` + q c + 3 ``roughness``, q the ``confidence`` quantile of chi-squared
-    with 1 degree of freedom. For independent residuals of equal variance s², c is s²; in general it
-    is the parameter's variance (see ``identify``) over its element of (JᵀJ)⁻¹ (Kent, Biometrika 69,
-    1982), so that the interval of a linear model is that of the standard error.
+    The threshold is ``least`` + q c + 3 ``roughness``. q is the ``confidence`` quantile of
+    chi-squared with 1 degree of freedom. For independent residuals of equal variance s², c is s².
+    In general c is the parameter's variance (see ``identify``) over its element of (JᵀJ)⁻¹ (Kent,
+    Biometrika 69, 1982). So the interval of a linear model equals that of the standard error.
 
-    Raises as ``identify``, also for a bad name or grid; ``FitError`` where the noise is unknown.
+    Raises as ``identify``, also for a bad name or grid, and ``FitError`` if the noise is unknown.
     """
     j = objective.model.index(name)
     _check(points, refits, confidence)
@@ -115,7 +125,7 @@ def profile_likelihood(
     values = _grid(problem, j, grid, points, box[0][j], box[1][j])
     loss, where = _Refit(objective, problem, j, box, refits).outwards(values)
     rise, roughness = _rise(problem, j, confidence), _roughness(loss)
-    least = max(_least(values, loss), float(loss.min()) - rise)  # so that something is below
+    least = max(_least(values, loss), float(loss.min()) - rise)  # so that some losses are below
     threshold = least + rise + 3 * roughness
     return Profile(
         name=name,
@@ -138,15 +148,15 @@ def _check(points: int, refits: int, confidence: float) -> None:
 
 
 def _rise(problem: Problem, j: int, confidence: float) -> float:
-    """Return by how much a smooth loss rises at the ends of the parameter's interval."""
+    """Return the rise of a smooth loss at the ends of the parameter's interval."""
     return float(scipy.special.chdtri(1, 1 - confidence)) * _loss_unit(problem, j)
 
 
 def _loss_unit(problem: Problem, j: int) -> float:
-    """Return by how much it rises where the parameter is off by a standard error."""
+    """Return the rise of a smooth loss one standard error away."""
     i = int(np.flatnonzero(problem.keep == j)[0])
     variance, inverse = problem.covariance()[i, i], problem.inverse_curvature()[i, i]
-    if math.isnan(variance):  # it can move with no effect: as if the others were held
+    if math.isnan(variance):  # it can move without effect: take the others as held
         alone = np.zeros(problem.keep.size)
         alone[i] = 1.0
         error = Uncertainty(problem).along(alone)
@@ -177,7 +187,7 @@ def _grid(
 
 
 class _Refit:
-    """Refits all but one parameter at each value of it."""
+    """Refits all other parameters at each value of one parameter."""
 
     def __init__(
         self,
@@ -193,7 +203,7 @@ class _Refit:
         self._scale = problem.scale[self._others]
 
     def outwards(self, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return losses [G] and x [G, P] at values [G], walking from the start to both sides."""
+        """Return losses [G] and x [G, P] at values [G], from the start outwards to both sides."""
         split = int(np.searchsorted(values, self._start[self._j]))
         below = self._walk(values[:split][::-1])
         found = below[::-1] + self._walk(values[split:])
@@ -231,7 +241,7 @@ class _Refit:
     def _better(
         self, x: FloatArray, loss: float, residuals: FloatArray, jac: FloatArray
     ) -> tuple[FloatArray, tuple[float, FloatArray, FloatArray]] | None:
-        """Return the first damped step that lowers the loss, and what it leads to."""
+        """Return the first damped step that lowers the loss, and its result."""
         left, values, right = np.linalg.svd(jac[:, self._others] * self._scale, full_matrices=False)
         if not values[0] > 0:
             return None
@@ -250,9 +260,9 @@ class _Refit:
 
 
 def _least(values: FloatArray, loss: FloatArray) -> float:
-    """Return the vertex of the parabola through the least loss and its neighbours.
+    """Return the minimum of the parabola through the least loss and its neighbours.
 
-    Or the least loss itself, where that is at an end, or beside a value that cannot be simulated.
+    It is the least loss itself at an end of the grid, or beside a value that cannot be simulated.
     """
     best = int(np.argmin(loss))
     if not 0 < best < loss.size - 1 or not np.isfinite(loss[best - 1 : best + 2]).all():
@@ -262,15 +272,15 @@ def _least(values: FloatArray, loss: FloatArray) -> float:
     bend = (up - down) / (left + right)
     if not bend > 0:  # flat
         return float(loss[best])
-    slope = down + bend * left  # at the least
+    slope = down + bend * left  # at the least loss
     return float(max(0.0, loss[best] - slope**2 / (4 * bend)))
 
 
 def _roughness(loss: FloatArray) -> float:
-    """Return the standard deviation of losses [G] around a smooth curve; 0 for less than 4.
+    """Return the standard deviation of losses [G] around a smooth curve; 0 for fewer than 4.
 
-    From third differences, which are 0 for a parabola; by their median, for a bound or an end of
-    what can be simulated may make a few of them large.
+    It uses third differences, which are 0 for a parabola. It takes their median, because a bound,
+    or values that cannot be simulated, may make a few of them large.
     """
     differences = np.abs(np.diff(loss[np.isfinite(loss)], n=3))
     if not differences.size:
@@ -281,7 +291,7 @@ def _roughness(loss: FloatArray) -> float:
 def _interval(
     values: FloatArray, loss: FloatArray, least: float, threshold: float
 ) -> tuple[float, float]:
-    """Return the outermost values at which the loss is the threshold; infinite: at an end."""
+    """Return the outermost values where the loss crosses the threshold; infinite: at an end."""
     below = np.flatnonzero(loss <= threshold)
     first, last = int(below[0]), int(below[-1])
     low = -math.inf if first == 0 else _between(values, loss, least, threshold, first, first - 1)
@@ -295,7 +305,7 @@ def _between(
 ) -> float:
     """Return where the loss crosses the threshold between two grid points.
 
-    By a line in the root of the excess, which is straight for a parabola.
+    It interpolates the root of the excess, which is a straight line for a parabola.
     """
     if not math.isfinite(loss[outer]):
         return float(values[inner])

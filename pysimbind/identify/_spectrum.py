@@ -1,4 +1,4 @@
-"""The directions of the parameters' space, from the best determined to those without effect."""
+"""The directions of the parameters, from the best determined to those without effect."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from ._problem import TAKES_PART, FloatArray, Problem, singular
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """The K singular values of a problem's root, descending, and what follows.
-
-    ``vectors`` [K, K]: directions per natural scale, as columns; ``errors`` [K]: the standard error
-    of a move along each, in natural scales, infinite where there is no effect (a value of 0), else
-    NaN where the noise is unknown; ``determined`` [K]: whether that is within the tolerance, or,
-    where the noise is unknown, whether there is any effect. ``null`` [K, k]: what has none, in
-    units of effect, of which ``lengths`` [K] are one natural scale.
-    """
+    """The K singular values of a problem's root, and what follows from them."""
 
     values: FloatArray
+    """Singular values [K], descending."""
     vectors: FloatArray
+    """Directions [K, K], as columns, per natural scale."""
     errors: FloatArray
+    """Standard error of a move along each [K], in natural scales. Infinite without effect (a value
+    of 0); else NaN if the noise is unknown."""
     determined: npt.NDArray[np.bool_]
+    """Whether the error is within the tolerance [K]. If the noise is unknown: whether there is any
+    effect."""
     null: FloatArray
+    """Directions without effect [K, k], as columns, in units of effect."""
     lengths: FloatArray
+    """Units of effect in one natural scale [K]."""
 
 
 class Uncertainty:
-    """Standard errors of moves and of combinations of the free parameters, in natural scales.
+    """Standard errors of moves and combinations of the free parameters, in natural scales.
 
-    NaN where the noise is unknown.
+    NaN if the noise is unknown.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -45,7 +46,7 @@ class Uncertainty:
         self._null, self._known = vectors[:, ~seen], vectors[:, seen] / values[seen]
 
     def along(self, unit: FloatArray) -> float:
-        """Return that of a move along u [K] of length 1, all else held: √(uᵀMu) / uᵀHu."""
+        """Return that of a move along u [K] of length 1, others held: √(uᵀMu) / uᵀHu."""
         effect = float(np.sum((self._root @ unit) ** 2))
         if not effect > 0:
             return math.inf
@@ -61,18 +62,20 @@ class Uncertainty:
     def _deviation(self, vector: FloatArray) -> float:
         if self._scores is None:
             return math.nan
-        return math.sqrt(max(0.0, float(vector @ self._scores @ vector)))  # rounding: below 0
+        return math.sqrt(
+            max(0.0, float(vector @ self._scores @ vector))
+        )  # rounding may give less than 0
 
 
 def make_spectrum(problem: Problem, tolerance: float) -> Spectrum:
-    """Return a problem's spectrum; raises ``ParameterError`` for a bad tolerance."""
+    """Return a problem's spectrum. Raises ``ParameterError`` for a bad tolerance."""
     if not 0 < tolerance < math.inf:
         raise ParameterError(f"tolerance must be a finite number > 0, got {tolerance!r}")
     lengths, seen, directions = problem.decomposed
     values, vectors = singular(problem.triangle)
     along = Uncertainty(problem).along
     errors = np.array([along(vector) for vector in vectors.T])
-    # the same number of directions has no effect at all, however columns are scaled
+    # the number of directions without any effect does not depend on the scaling of columns
     effect = np.arange(values.size) < np.count_nonzero(seen)
     values, errors = np.where(effect, values, 0.0), np.where(effect, errors, math.inf)
     determined = effect & ~(errors > tolerance)

@@ -1,1 +1,1 @@
-"""What is planned from parameters: sweeps over rates, capacities, exports to other simulators."""
+"""Plans made from parameters: sweeps over rates, capacities, exports to other simulators."""

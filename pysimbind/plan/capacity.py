@@ -23,15 +23,18 @@ _LEAST_RPS, _MOST_RPS = 1e-3, 1e6
 
 @dataclass(frozen=True)
 class Slo:
-    """An objective: a statistic (``mean``, ``p99``) of ``ttft``, ``tpot`` or ``e2e`` [s]."""
+    """A service-level objective on one latency."""
 
     statistic: str
+    """``mean`` or a percentile, as ``p99``."""
     metric: str
+    """``ttft``, ``tpot`` or ``e2e``."""
     limit_s: float
+    """The largest allowed value, in seconds."""
 
     @classmethod
     def parse(cls, text: str) -> Slo:
-        """Read ``p99 ttft <= 0.5`` (seconds, or with a unit, ``500ms``); raises ``InputError``."""
+        """Read ``p99 ttft <= 0.5`` (seconds) or ``<= 500ms``. Raises ``InputError``."""
         match = _SLO.fullmatch(text)
         if match is None:
             raise InputError(f"--slo {text!r}: expected as in 'p99 ttft <= 0.5' (or '<= 500ms')")
@@ -54,31 +57,34 @@ class Slo:
         return f"{self.statistic} {self.metric} <= {self.limit_s:g} s"
 
     def holds(self, result: SimResult) -> bool:
-        """Tell whether a run keeps the objective; a run with no such latency does."""
+        """Tell whether a run keeps the objective. A run without such a latency keeps it."""
         latencies = {"ttft": result.ttft, "tpot": result.inter_token_s, "e2e": result.e2e}
         return not latency_statistic(latencies[self.metric], self.statistic) > self.limit_s
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """Requests per second: mean over the replicas, with the bounds of a 95 % t-interval.
+    """The largest request rate: mean over the replicas, with a 95 % t-interval.
 
-    0 where the objectives hold at no rate, infinite where they hold however fast requests come
-    (the workload is too short to fill the server); then there is no interval. ``broken``: of how
-    many replicas the run at the next rate up broke off by a step of negative or endless length: it
-    is the parameters that end there, not the server.
+    The rate is 0 if the objectives hold at no rate. It is infinite if they hold at any rate: the
+    workload is too short to fill the server. Then there is no interval.
     """
 
     rate_rps: float
+    """Mean rate, in requests per second."""
     low_rps: float
+    """Lower bound of the interval."""
     high_rps: float
+    """Upper bound of the interval."""
     broken: int = 0
+    """How many replicas broke off at the next higher rate, by a step of negative or endless length.
+    There the parameters fail, not the server."""
 
     def replicas_for(self, target_rps: float) -> int:
         """Return how many servers keep the objectives at ``target_rps``, by the lower bound.
 
-        Requests are taken to be spread evenly and at random. Raises ``InputError`` where no number
-        of servers does, or the target is not a finite number > 0.
+        Requests are assumed to be spread evenly and at random. Raises ``InputError`` if no number
+        of servers suffices, or if the target is not a finite number > 0.
         """
         if not 0 < target_rps < math.inf:
             raise InputError(f"a target rate must be a finite number > 0, got {target_rps}")
@@ -101,10 +107,11 @@ def capacity(
 ) -> Capacity:
     """Return the largest rate at which all ``slos`` hold and every request finishes.
 
-    Bisection for each replica's arrivals, which scale with the rate (common random numbers), to
-    ``rtol`` of the rate; the interval is over the replicas. Where latency is not monotonic in the
-    rate, a bisection finds one crossing of the limit. Replicas run in threads; ``progress`` is
-    called with (replicas done, of how many). Raises ``InputError`` without objectives.
+    Each replica draws its arrivals once and scales them with the rate (common random numbers). A
+    bisection per replica finds the rate to ``rtol`` of it. The interval is over the replicas. If
+    latency is not monotonic in the rate, a bisection finds one crossing of the limit. Replicas run
+    in threads. ``progress`` is called with (replicas done, of how many). Raises ``InputError``
+    without objectives.
     """
     if not slos or replicas < 1 or not 0 < rtol < 1:
         raise InputError("capacity needs objectives, replicas >= 1 and 0 < rtol < 1")
@@ -133,7 +140,7 @@ def capacity(
 def _largest(holds: Callable[[float], bool], rtol: float) -> tuple[float, float]:
     """Bisect on a logarithmic scale for the largest rate at which ``holds`` is true.
 
-    Returns it, and the next rate up that was tried, at which it is not.
+    Returns this rate, and the next higher rate that was tried, where it is false.
     """
     good, bad = 0.0, 1.0
     while holds(bad):

@@ -1,4 +1,4 @@
-"""Write parameters for other simulators, each with what its format cannot express."""
+"""Write parameters for other simulators, with notes on what each format cannot express."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OVERHEAD_FLAGS = {
     "queue_overhead": "--queue-overhead-time",
     "vllm_overhead": "--vllm-overhead-time",
 }
-_OUTPUTS = 65  # tokens of the probing requests: their decoding is 64 steps long
+_OUTPUTS = 65  # output tokens of the probing requests, which decode for 64 steps
 
 
 def to_command(record: Record) -> str:
@@ -73,7 +73,7 @@ def to_yaml(record: Record) -> str:
 
 
 def to_json(record: Record) -> str:
-    """Return the same as JSON; the comments are in ``notes``, for JSON has none."""
+    """Return the same as JSON. The comments are in ``notes``, since JSON has none."""
     return (
         dump_json(
             {
@@ -89,13 +89,13 @@ def to_json(record: Record) -> str:
 
 
 def to_llm_d(record: Record) -> str:
-    """Return a latency config of llm-d-inference-sim, from what lone requests meet.
+    """Return a latency config of llm-d-inference-sim, from the latencies of lone requests.
 
     Keys and their formulas: ``docs/latency-simulation.md`` of llm-d/llm-d-inference-sim. Prefill
-    time is a line through the TTFTs of a lone request with the record's shortest and longest
-    prompt; the inter-token latency is that of a lone request, and the load factor how much longer
-    a token takes with ``max_num_seqs`` requests decoding. Raises ``InputError`` where that gives
-    a negative time, which is no duration.
+    time is a line through the TTFTs of lone requests with the record's shortest and longest prompt.
+    The inter-token latency is that of a lone request. The load factor is how much longer a token
+    takes while ``max_num_seqs`` requests decode. Raises ``InputError`` if a time is negative, since
+    that is no duration.
     """
     config = record.experiment.config
     short, long = _prompts(record)
@@ -148,7 +148,7 @@ def _unit(params: Parameters, name: str) -> str:
 
 
 def _scalar(value: object) -> str:
-    """Return a YAML scalar; YAML 1.1 reads 1e-05, without a point, as text."""
+    """Return a YAML scalar. YAML 1.1 reads 1e-05, without a point, as text."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -164,7 +164,7 @@ def _commented(remarks: list[str]) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Return a Go duration in whole nanoseconds, which is as fine as Go's go."""
+    """Return a Go duration in whole nanoseconds, Go's finest unit."""
     return f"{round(seconds * 1e9)}ns"
 
 
@@ -183,10 +183,10 @@ def _per_token_s(result: SimResult) -> float:
 
 
 def _crowded_s(record: Record, lone_s: float) -> float:
-    """Return the time between steps that decode for as many requests as the server takes.
+    """Return the time between steps that decode for ``max_num_seqs`` requests.
 
-    They come one lone step apart, for prompts by the hundred in one step are far from what
-    parameters are fitted to.
+    The requests arrive one lone step apart: hundreds of prompts in one step are far from the data
+    that parameters are fitted to.
     """
     count = record.experiment.config.max_num_seqs
     workload = Workload(

@@ -1,4 +1,4 @@
-"""Simulations side by side: threads, since the engine runs without Python's lock."""
+"""Run simulations in parallel, in threads: the engine runs without Python's lock."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Progress = Callable[[int, int], None]
-"""Called with (done, of how many); what it raises ends the work."""
+"""Called with (done, of how many). An exception from it ends the work."""
 
 
 def in_threads(
     work: Callable[[T], R], items: Sequence[T], workers: int = 0, progress: Progress | None = None
 ) -> list[R]:
-    """Return ``work`` of each item, in order. ``workers``: threads (0: one a processor).
+    """Return ``work`` of each item, in order. ``workers``: threads (0: one per processor).
 
-    ``progress`` is called in the caller's thread. After an exception nothing more is begun.
+    ``progress`` is called in the caller's thread. After an exception no further item is started.
     """
     results = []
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)

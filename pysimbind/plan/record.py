@@ -1,4 +1,4 @@
-"""A record to predict from: parameters, the requests they are asked about, and the server."""
+"""A record to predict from: parameters, requests, and the server."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from ..parameters import Parameters
 
 @dataclass(frozen=True)
 class Record:
-    """Parameters, the experiment whose requests and server go with them, and their source."""
+    """The parameters, requests and server of a prediction."""
 
     params: Parameters
+    """The parameters."""
     experiment: Experiment
+    """The experiment with the requests and the server."""
     source: str
+    """Where the parameters come from, in words."""
 
 
 def load_record(
@@ -33,10 +36,10 @@ def load_record(
 ) -> Record:
     """Read a saved fit, or an experiment (bundled or a file) with its baseline parameters.
 
-    ``experiment``: take the requests from there; the server stays the record's, unless a fit had
-    several. Without it, a fit of one bundled experiment brings that one's requests. ``params``
-    replaces the record's own. ``reading``: options of ``load_experiment`` for the file that the
-    requests come from. Raises ``InputError`` where a record has no parameters or no requests.
+    ``experiment``: take the requests from there. The server stays the record's, unless a fit had
+    several. Without it, a fit of one bundled experiment uses that experiment's requests. ``params``
+    replaces the record's parameters. ``reading``: options of ``load_experiment`` for the file with
+    the requests. Raises ``InputError`` if a record has no parameters or no requests.
     """
     if _is_fit(record):
         fit = FitResult.load(record)
@@ -68,7 +71,7 @@ def _is_fit(record: str) -> bool:
 def _requests_of(
     record: str, fit: FitResult, experiment: str | None, reading: Mapping[str, Any]
 ) -> Experiment:
-    """Return the experiment whose requests go with a fit, on the server of the fit."""
+    """Return the experiment whose requests belong to a fit, on the server of the fit."""
     names = [run.name for run in fit.runs]
     if experiment is not None:
         given = load_experiment(experiment, **reading)

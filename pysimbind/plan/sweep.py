@@ -1,8 +1,8 @@
 """Predict a server over a grid of request rates and settings, with intervals.
 
-Every point is simulated with the same replicas of the arrivals: gamma gaps of one seed each,
-scaled to the rate (common random numbers), so that points differ by what was changed and not by
-luck. An interval is Student's t over the replicas.
+All points use the same replicas of the arrivals: each replica draws gamma gaps from one seed, and
+scales them to the rate (common random numbers). So points differ by their settings, not by chance.
+An interval is Student's t over the replicas.
 """
 
 from __future__ import annotations
@@ -43,25 +43,28 @@ METRICS: tuple[str, ...] = (
     "preemptions",
     "finished",
 )
-"""What is told of each point; ``finished`` is the share of the requests that did."""
+"""The metrics of each point. ``finished`` is the share of requests that finished."""
 
 BROKEN = (Outcome.NEGATIVE_STEP, Outcome.HANG, Outcome.NON_FINITE)
-"""How runs end whose parameters make no sense at that load."""
+"""The outcomes of runs whose parameters make no sense at that load."""
 
-_GROWTH = 1.2  # a queue that grows steadily grows by 5/3 and 7/5 from quarter to quarter
+_GROWTH = 1.2  # a steadily growing queue grows by factors 5/3 and 7/5 from quarter to quarter
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point of the grid: requests per second, changed server settings, and prompt scale."""
+    """One point of the grid."""
 
     rate_rps: float
+    """Requests per second."""
     settings: Mapping[str, Any]
+    """Changed server settings."""
     prompt_scale: float = 1.0
+    """Factor for the prompt lengths."""
 
     @property
     def label(self) -> str:
-        """What differs from the record besides the rate; ``""`` if nothing does."""
+        """What differs from the record apart from the rate; ``""`` if nothing does."""
         words = [f"{name} {value}" for name, value in self.settings.items()]
         if self.prompt_scale != 1:
             words.append(f"prompt_scale {self.prompt_scale:g}")
@@ -70,23 +73,24 @@ class Point:
 
 @dataclass(frozen=True)
 class SweepRow:
-    """A point's metrics: ``mean``, ``low`` and ``high`` by name of ``METRICS``.
-
-    Bounds are NaN for a single replica, and all three where no run had the metric. ``saturated``:
-    in most replicas the queue grew to the end of the arrivals, or requests were stuck.
-    ``outcome``: the largest of the replicas; from ``NEGATIVE_STEP`` on the parameters do not reach
-    as far as this point, and its metrics are of no use.
-    """
+    """The metrics of a point, by name of ``METRICS``."""
 
     point: Point
+    """The point."""
     mean: Mapping[str, float]
+    """Mean over the replicas; NaN if no run had the metric."""
     low: Mapping[str, float]
+    """Lower bound of the interval; NaN for a single replica."""
     high: Mapping[str, float]
+    """Upper bound of the interval, as ``low``."""
     saturated: bool
+    """Whether, in most replicas, the queue grew until the last arrival or requests were stuck."""
     outcome: Outcome
+    """The largest outcome of the replicas. From ``NEGATIVE_STEP`` on, the parameters are not valid
+    at this point, and its metrics are useless."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the row as columns; what is not known is None."""
+        """Return the row as columns, with None for unknown values."""
         columns: dict[str, Any] = {"rate_rps": self.point.rate_rps, **self.point.settings}
         columns["prompt_scale"] = self.point.prompt_scale
         for name in METRICS:
@@ -101,7 +105,7 @@ def grid(
     settings: Mapping[str, Sequence[Any]] | None = None,
     prompt_scales: Sequence[float] = (1.0,),
 ) -> list[Point]:
-    """Return the points of all combinations; ``settings`` maps server settings to their values."""
+    """Return the points of all combinations. ``settings`` maps server settings to their values."""
     names = list(settings or {})
     values = itertools.product(*(settings or {}).values())
     combined = [dict(zip(names, each, strict=True)) for each in values]
@@ -116,8 +120,8 @@ def grid(
 def at_rate(workload: Workload, rate_rps: float, *, seed: int, burstiness: float = 1.0) -> Workload:
     """Return the same requests, sent at ``rate_rps`` with arrivals drawn by ``seed``.
 
-    Seeds equal, the gaps at two rates are the same draws, scaled. Raises ``WorkloadError`` for a
-    rate that is not a finite number > 0.
+    With equal seeds, the gaps at two rates are the same draws, scaled. Raises ``WorkloadError`` for
+    a rate that is not a finite number > 0.
     """
     if not 0 < rate_rps < math.inf:
         raise WorkloadError(f"a rate must be a finite number of requests/s > 0, got {rate_rps}")
@@ -136,10 +140,10 @@ def at_rate(workload: Workload, rate_rps: float, *, seed: int, burstiness: float
 def reshape(
     workload: Workload, *, num_requests: int | None = None, prompt_scale: float = 1.0
 ) -> Workload:
-    """Return ``num_requests`` requests (the given ones over again), prompts scaled.
+    """Return ``num_requests`` requests, repeating the given ones, with scaled prompts.
 
-    Arrivals are all 0: see ``at_rate``. Raises ``WorkloadError`` for values out of range, and for
-    a workload with token ids, which neither repeat nor stretch without changing its cache hits.
+    All arrivals are 0: see ``at_rate``. Raises ``WorkloadError`` for values out of range, and for a
+    workload with token ids: to repeat or stretch it would change its cache hits.
     """
     if num_requests is None and prompt_scale == 1.0:
         return workload
@@ -172,11 +176,11 @@ def sweep(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> list[SweepRow]:
-    """Simulate every point with ``replicas`` draws of the arrivals; a row each, in order.
+    """Simulate every point with ``replicas`` draws of the arrivals; one row each, in order.
 
-    Replica k draws by ``seed + k``. ``workers``: threads (0: one a processor); the rows do not
+    Replica k draws with ``seed + k``. ``workers``: threads (0: one per processor); the rows do not
     depend on it. ``progress`` is called with (runs done, of how many) in the caller's thread.
-    Raises ``InputError`` for no points or less than one replica, or as its parts do.
+    Raises ``InputError`` for no points or fewer than one replica, and the errors of its parts.
     """
     if not points or replicas < 1 or workers < 0:
         raise InputError(
@@ -199,7 +203,8 @@ def sweep(
 def measure(workload: Workload, result: SimResult) -> dict[str, float]:
     """Return the metrics of one run, ``saturated`` as 0 or 1, and the number of ``outcome``.
 
-    Throughput counts from the first sending to the last completion. NaN: no request had it.
+    Throughput counts from the first sending to the last completion. NaN: no request had the
+    latency.
     """
     done = result.status == Status.FINISHED
     end_s = (result.sent_s + result.e2e)[done].max(initial=-np.inf)
@@ -222,7 +227,7 @@ def measure(workload: Workload, result: SimResult) -> dict[str, float]:
 
 
 def latency_statistic(seconds: FloatArray, statistic: str) -> float:
-    """Return the mean or a percentile (``p99``) of the latencies that came to be; NaN: none."""
+    """Return the mean or a percentile (``p99``) of the known latencies; NaN: none."""
     known = seconds[np.isfinite(seconds)]
     if not known.size:
         return math.nan
@@ -249,7 +254,7 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 def save_rows(path: str, rows: Sequence[SweepRow], about: Mapping[str, Any]) -> None:
     """Write the table: ``.csv``, or ``.json`` with what it is ``about``; gzip for ``.gz``.
 
-    Raises ``OutputError`` for another ending, or where the file cannot be written.
+    Raises ``OutputError`` for another ending, or if the file cannot be written.
     """
     check_table(path)
     table = [row.as_dict() for row in rows]
@@ -279,10 +284,10 @@ def _row(point: Point, runs: Sequence[Mapping[str, float]]) -> SweepRow:
 
 
 def _saturated(workload: Workload, result: SimResult) -> bool:
-    """Tell whether requests got stuck, or the queue grew in each quarter of the arrivals.
+    """Tell whether requests were stuck, or the queue grew from quarter to quarter of the arrivals.
 
-    A client that limits its requests in flight is part of the queue. Of a run that broke off
-    nothing is known.
+    Requests held back by the client's limit count as part of the queue. A run that broke off counts
+    as not saturated.
     """
     if result.outcome is Outcome.UNFINISHED:
         return True
