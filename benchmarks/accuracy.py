@@ -65,7 +65,7 @@ GROUPS = {
     "GPU": lambda case: not case.title.startswith("CPU"),
     "CPU": lambda case: case.title.startswith("CPU"),
 }
-# Steps of like batches, by their decoding requests; the mean of fewer steps says nothing.
+# Ranges of decoding requests that group steps; a mean of fewer than _FEWEST_STEPS is left out.
 _BATCHES = ((1, 2), (3, 4), (5, 7), (8, 12), (13, 20), (21, 30), (31, 40))
 _FEWEST_STEPS = 20
 

@@ -36,8 +36,8 @@ Bounds: TypeAlias = Space | tuple[npt.ArrayLike, npt.ArrayLike]
 # effect is only rounding. Derivatives summed over thousands of steps are exact to about 1e-12.
 NULL = 1e-9
 
-# A parameter is at a bound if its distance is below _NEAR times the width of the bounds, and a move
-# to the bound changes E2Es by less than the share _UNFELT (bounds may be wide).
+# A parameter is at a bound if two things hold. Its distance is below _NEAR times the width of the
+# bounds. And a move to the bound changes E2Es by less than the share _UNFELT: bounds may be wide.
 _NEAR, _UNFELT = 1e-5, 1e-4
 TAKES_PART = (
     1e-6  # a parameter with a larger part, by length, of a direction without effect is free
