@@ -18,6 +18,8 @@ from pysimbind.collect import read_plan
 from pysimbind.collect.flags import normalised, words
 from pysimbind.errors import ConfigError, MissingExtraError
 
+from .facts import facts, tells
+
 ORIGINAL = """
 # Generated test configurations
 test:
@@ -71,7 +73,7 @@ def test_the_original_file(tmp_path: Path) -> None:
     ) <= set(serve)
     assert not any("log-requests" in word for word in serve)
     bench = shlex.join(run.bench_command(["vllm"], run.base_url, "out"))
-    assert "--base-url http://127.0.0.1:8000 --model Qwen/Qwen2.5-0.5B --backend vllm" in bench
+    assert tells(bench, "--base-url http://127.0.0.1:8000 --model Qwen/Qwen2.5-0.5B --backend vllm")
     assert "--num-prompts 100 --request-rate 16 --temperature 0.0 --seed 42" in bench
     assert "sharegpt-output-len" not in bench
     assert run.config.long_prefill_token_threshold == 1_000_000
@@ -119,39 +121,39 @@ def test_values_become_words(settings: dict[str, Any], expected: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"vlm": {}}, "vlm: unknown key; did you mean 'vllm'?"),
+        ({"vlm": {}}, "vlm .. 'vllm'"),
         (
             {"vllm": {"max_num_seq": 8}},
-            "vllm.max_num_seq: unknown flag of vllm serve; did you mean 'max_num_seqs'?",
+            "vllm.max_num_seq .. 'max_num_seqs'",
         ),
-        ({"benchmark": {"reqest_rate": 8}}, "benchmark.reqest_rate: unknown flag of vllm bench"),
-        ({"vllm": {"no_async_scheduling": True}}, "write async_scheduling: false"),
-        ({"vllm": {"api_key": "x"}}, "vllm.api_key: would be recorded"),
-        ({"vllm": {"max_num_seqs": True}}, "vllm.max_num_seqs: must be one number or text"),
-        ({"vllm": {"max_num_seqs": [1, 2]}}, "must be one number or text, got [1, 2]"),
-        ({"vllm": {"max_num_seqs": 0}}, "vllm: max_num_seqs must be an integer >= 1"),
-        ({"vllm": {"enforce_eager": 1}}, "vllm.enforce_eager: must be true or false, got 1"),
-        ({"vllm": {"port": 0}}, "vllm.port: must be a whole number from 1"),
-        ({"vllm": {"extra_args": ["--seed=1"]}}, "--seed=1 is a known flag: give it as seed"),
-        ({"vllm": {"extra_args": "--x"}}, "extra_args: must be a list of words"),
-        ({"vllm": {"max_num_seqs": 1, "max-num-seqs": 2}}, "given twice"),
-        ({"vllm": 3}, "vllm: must be a mapping"),
-        ({"vllm": {"model": "other"}}, "'other' is not the block's model 'm'"),
-        ({"model": None}, "model: must name the model"),
-        ({"benchmark": []}, "benchmark: the list is empty"),
-        ({"benchmark": {"base_url": "x"}}, "benchmark.base_url: is set by collect"),
-        ({"benchmark": {"request_rate": 0}}, "request_rate: must be > 0 requests/s or inf, got 0"),
-        ({"benchmark": {"request_rate": []}}, "request_rate: the list is empty"),
-        ({"benchmark": {"request_rate": [4, 4.0]}}, "another run is named c/rate-4-run-1"),
-        ({"runs": 0}, "runs: must be a whole number from 1"),
-        ({"name": "a/b"}, "name: 'a/b' cannot name a folder"),
-        ({"name": ".."}, "name: '..' cannot name a folder"),
+        ({"benchmark": {"reqest_rate": 8}}, "benchmark.reqest_rate"),
+        ({"vllm": {"no_async_scheduling": True}}, "async_scheduling: false"),
+        ({"vllm": {"api_key": "x"}}, "vllm.api_key"),
+        ({"vllm": {"max_num_seqs": True}}, "vllm.max_num_seqs"),
+        ({"vllm": {"max_num_seqs": [1, 2]}}, "[1, 2]"),
+        ({"vllm": {"max_num_seqs": 0}}, "max_num_seqs"),
+        ({"vllm": {"enforce_eager": 1}}, "vllm.enforce_eager"),
+        ({"vllm": {"port": 0}}, "vllm.port"),
+        ({"vllm": {"extra_args": ["--seed=1"]}}, "--seed=1"),
+        ({"vllm": {"extra_args": "--x"}}, "extra_args"),
+        ({"vllm": {"max_num_seqs": 1, "max-num-seqs": 2}}, "twice"),
+        ({"vllm": 3}, "vllm"),
+        ({"vllm": {"model": "other"}}, "'other' .. 'm'"),
+        ({"model": None}, "model"),
+        ({"benchmark": []}, "benchmark"),
+        ({"benchmark": {"base_url": "x"}}, "benchmark.base_url"),
+        ({"benchmark": {"request_rate": 0}}, "request_rate .. 0"),
+        ({"benchmark": {"request_rate": []}}, "request_rate"),
+        ({"benchmark": {"request_rate": [4, 4.0]}}, "c/rate-4-run-1"),
+        ({"runs": 0}, "runs"),
+        ({"name": "a/b"}, "name .. 'a/b'"),
+        ({"name": ".."}, "name .. '..'"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         plan(tmp_path, BLOCK | change)
-    assert message in str(caught.value)
+    assert tells(str(caught.value), message)
     assert str(caught.value).startswith(str(tmp_path / "c.json"))
     assert "\n" not in str(caught.value)
 
@@ -159,29 +161,29 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, Any], message:
 @pytest.mark.parametrize(
     ("obj", "message"),
     [
-        ([], "must be a mapping"),
-        ({}, "holds no block"),
-        ({"test": []}, "must be a mapping"),
-        ({"a": BLOCK, "runs": 3}, "runs: neither a block nor a key of one; did you mean 'runs'?"),
-        ({"a": {"vllm": {}, "model": "m"}}, "a.benchmark: missing"),
-        ({"a": BLOCK, "b": BLOCK | {"name": "a"}}, "another run is named a/rate-4-run-1"),
+        ([], "mapping"),
+        ({}, "block"),
+        ({"test": []}, "mapping"),
+        ({"a": BLOCK, "runs": 3}, "'runs'"),
+        ({"a": {"vllm": {}, "model": "m"}}, "a.benchmark"),
+        ({"a": BLOCK, "b": BLOCK | {"name": "a"}}, "a/rate-4-run-1"),
     ],
 )
 def test_files_of_another_shape(tmp_path: Path, obj: Any, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         plan(tmp_path, obj)
-    assert message in str(caught.value)
+    assert tells(str(caught.value), message)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [", "line 1, column 5: not valid YAML"),
+        ("a: [", "line 1, column 5 .. YAML"),
         (
             "vllm: {seed: 1,\n  seed: 2}",
-            "line 2, column 3: not valid YAML: the key 'seed' is given",
+            "line 2, column 3 .. YAML .. 'seed'",
         ),
-        ("a: !!python/object:os.system {}", "not valid YAML: could not determine a constructor"),
+        ("a: !!python/object:os.system {}", "YAML"),
     ],
 )
 def test_yaml_that_is_none(tmp_path: Path, text: str, message: str) -> None:
@@ -189,14 +191,14 @@ def test_yaml_that_is_none(tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError, match="^" + str(path)) as caught:
         read_plan(path)
-    assert message in str(caught.value)
+    assert tells(str(caught.value), message)
 
 
 def test_yaml_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(ORIGINAL)
     monkeypatch.setitem(sys.modules, "yaml", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'pysimbind\[collect\]'"):
+    with pytest.raises(MissingExtraError, match=facts("'pysimbind[collect]'")):
         read_plan(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_plan(tmp_path / "missing.yaml")

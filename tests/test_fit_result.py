@@ -25,6 +25,8 @@ from pysimbind.parameters import NAMES
 from pysimbind.replicas import replicate
 from pysimbind.simulator import Simulator
 
+from .facts import facts, tells
+
 
 @pytest.fixture(scope="module")
 def exp1() -> Experiment:
@@ -79,34 +81,34 @@ def _run_with(key: str, value: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_with("schema", "other"), "not a saved fit"),
-        (_with("version", 1), "version 1 of a saved fit; this pysimbind reads version 2"),
-        (_without("nfev"), "r.json: nfev: missing"),
-        (_with("methd", "x"), "methd: unknown key; did you mean 'method'"),
+        (_with("schema", "other"), "saved fit"),
+        (_with("version", 1), "version 1 .. version 2"),
+        (_without("nfev"), "r.json .. nfev"),
+        (_with("methd", "x"), "methd .. 'method'"),
         (_with("params", {}), "missing"),
-        (_run_with("config", {"max_seqs": 3}), "unknown server setting 'max_seqs'"),
-        (_run_with("role", "trained"), r"runs\[0\].role: 'trained' is none of training, held-out,"),
-        (_with("model", {"terms": ["D", "ctxt"]}), "unknown term 'ctxt'; did you mean 'ctx'"),
-        (_with("accuracy", [{"run": "a", "part": "", "floor": {}}]), "key 'ttft' is missing"),
-        (_with("history", {"nfev": [1], "fun": []}), "a value is not what a saved fit holds"),
-        (_with("loss", "orignal"), "unknown loss 'orignal'; did you mean 'original'"),
-        (_with("status", 77), "a value is not what a saved fit holds"),
-        (_with("nfev", "many"), "nfev: must be an integer >= 0, got 'many'"),
-        (_with("ridge", None), "ridge: must be a finite number, got None"),
-        (_with("runs", []), "runs: must not be empty"),
-        (_with("accuracy", []), "accuracy: must not be empty"),
-        (_run_with("name", 5), r"runs\[0\].name: must be a string, got 5"),
-        (_run_with("findings", [{}]), r"runs\[0\].findings.name: missing"),
-        (_run_with("wight", 5), r"runs\[0\].wight: unknown key; did you mean 'weight'"),
-        (_with("fixed", {"intercpt": 1}), "unknown parameter 'intercpt'; did you mean 'intercept'"),
-        (_with("notes", [5]), "notes: must be strings, got 5"),
-        (_with("identifiability", {"summary": 5}), "identifiability.summary: must be a list"),
+        (_run_with("config", {"max_seqs": 3}), "'max_seqs'"),
+        (_run_with("role", "trained"), "runs[0].role"),
+        (_with("model", {"terms": ["D", "ctxt"]}), "'ctxt' .. 'ctx'"),
+        (_with("accuracy", [{"run": "a", "part": "", "floor": {}}]), "'ttft'"),
+        (_with("history", {"nfev": [1], "fun": []}), "saved fit"),
+        (_with("loss", "orignal"), "'orignal' .. 'original'"),
+        (_with("status", 77), "saved fit"),
+        (_with("nfev", "many"), "nfev"),
+        (_with("ridge", None), "ridge"),
+        (_with("runs", []), "runs"),
+        (_with("accuracy", []), "accuracy"),
+        (_run_with("name", 5), "runs[0].name"),
+        (_run_with("findings", [{}]), "runs[0].findings.name"),
+        (_run_with("wight", 5), "runs[0].wight .. 'weight'"),
+        (_with("fixed", {"intercpt": 1}), "'intercpt' .. 'intercept'"),
+        (_with("notes", [5]), "notes"),
+        (_with("identifiability", {"summary": 5}), "identifiability.summary"),
         (
             _with("identifiability", {"standard_errors": {"intercept": "1"}}),
-            "standard_errors.intercept: must be a finite number, got '1'",
+            "standard_errors.intercept",
         ),
-        (lambda saved: saved["params"].update(intercept="x"), "'intercept' must be a number"),
-        (lambda saved: saved["accuracy"][0].update(requests="x"), "requests must be an integer"),
+        (lambda saved: saved["params"].update(intercept="x"), "'intercept'"),
+        (lambda saved: saved["accuracy"][0].update(requests="x"), "requests"),
     ],
 )
 def test_files_that_are_no_saved_fit(
@@ -117,7 +119,7 @@ def test_files_that_are_no_saved_fit(
     saved = json.loads(path.read_text())
     change(saved)
     path.write_text(json.dumps(saved))
-    with pytest.raises(FitError, match=message) as caught:
+    with pytest.raises(FitError, match=facts(message)) as caught:
         FitResult.load(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -126,7 +128,7 @@ def test_files_that_are_no_saved_fit(
 def test_a_corrupt_file_names_line_and_column(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_text('{"schema": "pysimbind-fit",\n "version": }')
-    with pytest.raises(FitError, match=r"r\.json: line 2, column 13: not valid JSON"):
+    with pytest.raises(FitError, match=facts("r.json .. line 2 .. column 13 .. JSON")):
         FitResult.load(path)
 
 
@@ -156,7 +158,7 @@ def test_predictions_are_means_over_replicas(exp1: Experiment, quick: FitResult)
         (quick.predict(exp1, replicas=1), simulate(exp1.config, 1)),
     ):
         assert np.array_equal(predicted.e2e, simulated)
-    with pytest.raises(InputError, match="replicas must be an integer >= 1, got 0"):
+    with pytest.raises(InputError, match=facts("replicas .. 1 .. 0")):
         quick.predict(exp1, replicas=0)
 
 
@@ -180,14 +182,14 @@ def test_the_report_says_what_the_result_rests_on(quick: FitResult) -> None:
     assert "s" in lines["intercept"].split()
     assert "us" in lines["vllm_overhead"].split()
     assert lines["schedule_time"].endswith("held")
-    assert "directions of the free parameters are determined" in report
+    assert tells(report, "directions")
 
 
 def test_the_report_names_settings_that_the_semantics_ignores(exp1: Experiment) -> None:
     config = exp1.config.replace(semantics="blis-2025-07")
     report = fit(dataclasses.replace(exp1, config=config), "cmaes", max_evals=1).report()
     assert report.startswith("exp1_30rr, blis-2025-07: cmaes")
-    assert "settings that blis-2025-07 does not act on: max_model_len" in report
+    assert tells(report, "blis-2025-07 .. max_model_len")
 
 
 def test_the_report_of_a_plain_experiment_claims_nothing_more(exp1: Experiment) -> None:
