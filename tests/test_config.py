@@ -68,7 +68,7 @@ def test_numpy_integers_become_plain() -> None:
 @pytest.mark.parametrize("name", ["max_num_seqs", "max_num_batched_tokens", "block_size"])
 @pytest.mark.parametrize("value", [0, -1, True, 2.0, "8", None, 2**31, float("nan")])
 def test_bad_counts(name: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=rf"^{name} must be .*got {value!r}"):
+    with pytest.raises(ConfigError, match=facts(f"{name} .. {value!r}")):
         ServerConfig().replace(**{name: value})
 
 
@@ -103,8 +103,8 @@ def test_bad_counts(name: str, value: object) -> None:
 def test_bad_values_name_field_and_value(name: str, value: object) -> None:
     with pytest.raises(ConfigError) as caught:
         ServerConfig().replace(**{name: value})
-    assert str(caught.value).startswith(f"{name} must be ")
-    assert repr(value) in str(caught.value)
+    assert str(caught.value).startswith(f"{name} ")
+    assert tells(caught.value, repr(value))
     assert "\n" not in str(caught.value)
 
 
@@ -114,17 +114,17 @@ def test_optional_fields() -> None:
 
 
 def test_unknown_settings() -> None:
-    with pytest.raises(ConfigError, match="'max_num_seq'; did you mean 'max_num_seqs'"):
+    with pytest.raises(ConfigError, match=facts("'max_num_seq' .. 'max_num_seqs'")):
         ServerConfig.from_mapping({"max_num_seq": 3})
-    with pytest.raises(ConfigError, match="'blocksize'; did you mean 'block_size'"):
+    with pytest.raises(ConfigError, match=facts("'blocksize' .. 'block_size'")):
         ServerConfig().replace(blocksize=3)
     with pytest.raises(ConfigError, match="'self'"):
         ServerConfig.from_mapping({"self": 3})
-    with pytest.raises(ConfigError, match="must be a mapping, got list"):
+    with pytest.raises(ConfigError, match=facts("list")):
         ServerConfig.from_mapping([])  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="did you mean 'blis-2025-07'"):
+    with pytest.raises(ConfigError, match=facts("'blis-2025-7' .. 'blis-2025-07'")):
         ServerConfig(semantics="blis-2025-7")
-    with pytest.raises(ConfigError, match=r"did you mean 'vllm-v1-0\.9\.1'"):
+    with pytest.raises(ConfigError, match=facts("'vllm-v1-0.9.2' .. 'vllm-v1-0.9.1'")):
         ServerConfig(semantics="vllm-v1-0.9.2")
     assert SEMANTICS == ("blis-2025-07", "vllm-v1", "vllm-v1-0.9.1")
     assert DEFAULT_SEMANTICS == "vllm-v1"
@@ -273,41 +273,41 @@ def test_a_line_copied_from_a_shell(line: str) -> None:
 def test_keywords_win_over_flags() -> None:
     config = ServerConfig.from_vllm_args("--max-num-seqs 8 --block-size 32", max_num_seqs=9)
     assert config == ServerConfig(max_num_seqs=9, block_size=32)
-    with pytest.raises(ConfigError, match="unknown server setting 'max_seqs'"):
+    with pytest.raises(ConfigError, match=facts("'max_seqs'")):
         ServerConfig.from_vllm_args("", max_seqs=9)
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ("--max-num-seq 8", "'--max-num-seq'; did you mean '--max-num-seqs'"),
-        ("--max-seqs 8", "did you mean '--max-num-seqs'"),
-        ("-max-num-seqs 8", "did you mean '--max-num-seqs'"),
-        ("--num-gpu-blocks 8", "did you mean '--num-gpu-blocks-override'"),
-        ("--prefix-caching", "did you mean '--enable-prefix-caching'"),
-        ("--no-prefix-caching", "did you mean '--no-enable-prefix-caching'"),
-        ("--disable-prefix-caching", "did you mean '--no-enable-prefix-caching'"),
-        ("--disable-async-scheduling", "did you mean '--no-async-scheduling'"),
-        ("--enable-async-scheduling", "did you mean '--async-scheduling'"),
-        ("--max-num-seqs eight", "--max-num-seqs: 'eight' is not a whole number"),
-        ("--max-num-seqs 8.5", "decimal point"),
-        ("--max-num-seqs 1.5K", "decimal point"),
-        ("--max-num-seqs 0", "max_num_seqs must be an integer >= 1, got 0"),
-        ("--max-num-seqs -4", "max_num_seqs must be an integer >= 1, got -4"),
-        ("--max-num-seqs", "--max-num-seqs needs a value"),
-        ("--max-num-seqs --block-size 16", "--max-num-seqs needs a value"),
-        ("--max-num-seqs=", "'' is not a whole number"),
-        ("--max-num-seqs 8 9", "stray '9'"),
-        ("--enable-prefix-caching=maybe", "takes no value, got 'maybe'"),
-        ("--enable-prefix-caching yes", "stray 'yes'"),
-        ("--watermark much", "--watermark: 'much' is not a number"),
-        ("--watermark 2", "watermark must be"),
-        ("--config server.yaml", "not read here"),
-        ("--served-model-name 'a", "cannot be split"),
+        ("--max-num-seq 8", "'--max-num-seq' .. '--max-num-seqs'"),
+        ("--max-seqs 8", "'--max-seqs' .. '--max-num-seqs'"),
+        ("-max-num-seqs 8", "'-max-num-seqs' .. '--max-num-seqs'"),
+        ("--num-gpu-blocks 8", "'--num-gpu-blocks' .. '--num-gpu-blocks-override'"),
+        ("--prefix-caching", "'--prefix-caching' .. '--enable-prefix-caching'"),
+        ("--no-prefix-caching", "'--no-prefix-caching' .. '--no-enable-prefix-caching'"),
+        ("--disable-prefix-caching", "'--disable-prefix-caching' .. '--no-enable-prefix-caching'"),
+        ("--disable-async-scheduling", "'--disable-async-scheduling' .. '--no-async-scheduling'"),
+        ("--enable-async-scheduling", "'--enable-async-scheduling' .. '--async-scheduling'"),
+        ("--max-num-seqs eight", "--max-num-seqs .. 'eight'"),
+        ("--max-num-seqs 8.5", "--max-num-seqs .. 8.5"),
+        ("--max-num-seqs 1.5K", "--max-num-seqs .. 1.5K"),
+        ("--max-num-seqs 0", "max_num_seqs .. 1 .. 0"),
+        ("--max-num-seqs -4", "max_num_seqs .. 1 .. -4"),
+        ("--max-num-seqs", "--max-num-seqs .. value"),
+        ("--max-num-seqs --block-size 16", "--max-num-seqs .. value"),
+        ("--max-num-seqs=", "--max-num-seqs .. ''"),
+        ("--max-num-seqs 8 9", "'9'"),
+        ("--enable-prefix-caching=maybe", "--enable-prefix-caching .. 'maybe'"),
+        ("--enable-prefix-caching yes", "'yes'"),
+        ("--watermark much", "--watermark .. 'much'"),
+        ("--watermark 2", "watermark .. 2.0"),
+        ("--config server.yaml", "--config"),
+        ("--served-model-name 'a", "split"),
     ],
 )
 def test_bad_vllm_args(args: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message) as caught:
+    with pytest.raises(ConfigError, match=facts(message)) as caught:
         ServerConfig.from_vllm_args(args)
     assert "\n" not in str(caught.value)
 
@@ -318,10 +318,10 @@ def test_kv_cache_in_tokens() -> None:
     assert ServerConfig().with_kv_cache_tokens(31).num_gpu_blocks == 1
     assert ServerConfig(max_model_len=4096).with_kv_cache_tokens(1000).num_gpu_blocks == 62
     assert ServerConfig().replace(kv_cache_tokens=64, block_size=32).num_gpu_blocks == 2
-    with pytest.raises(ConfigError, match="sizes of the same pool: give one of them"):
+    with pytest.raises(ConfigError, match=facts("kv_cache_tokens .. num_gpu_blocks")):
         ServerConfig().replace(kv_cache_tokens=64, num_gpu_blocks=2)
     for tokens in (15, 0, 16.5, "many"):
-        with pytest.raises(ConfigError, match="at least one block of 16"):
+        with pytest.raises(ConfigError, match=facts("16")):
             ServerConfig().with_kv_cache_tokens(tokens)  # type: ignore[arg-type]
 
 

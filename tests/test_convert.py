@@ -16,6 +16,8 @@ from pysimbind.cli import main
 from pysimbind.fit import FitResult
 from pysimbind.formats import load_experiment
 
+from .facts import tells
+
 MINIATURE = Path(__file__).parent / "data/vllm_bench_detailed.json"
 ARGS = "vllm serve M --max-num-seqs 3 --no-async-scheduling"
 
@@ -32,12 +34,12 @@ def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) 
     assert converted.provenance == read.provenance
     assert out.read_bytes().startswith(b"\x1f\x8b") == name.endswith(".gz")
     said = capsys.readouterr().out
-    assert "5 requests over 2.000 s, 150 prompt and 10 output tokens; measured: 3 TTFTs" in said
-    assert "failed: 1 requests failed: latencies not measured" in said
+    assert tells(said, "5 requests .. 2.000 s .. 150 .. 10 .. 3")
+    assert tells(said, "failed .. 1")
     assert "max_num_seqs = 3 (server_args)\n" in said
     assert "block_size = 32 (settings)\n" in said
-    assert "num_gpu_blocks = None (not told: a pool without limit is assumed)\n" in said
-    assert said.endswith(f"saved: {out}\n")
+    assert tells(said, "num_gpu_blocks = None")
+    assert said.endswith(f"{out}\n")
 
 
 def test_converting_again_keeps_what_was_known(tmp_path: Path) -> None:
@@ -59,16 +61,19 @@ def test_converting_again_keeps_what_was_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["{in}", "{tmp}/out.txt"], "out.txt: in which format? end it with .json or .json.gz"),
-        (["{in}", "{in}"], "already an input or another output"),
-        (["{in}", "{tmp}/none/out.json"], "out.json: cannot be written: No such file"),
-        (["{tmp}/none.csv", "{tmp}/out.json"], "none.csv: cannot be read: No such file"),
-        (["{in}"], "the following arguments are required: OUT"),
-        (["{in}", "{tmp}/out.json", "--run", "2"], "holds 1 run (1: request_rate 4.0): run 2 was"),
-        (["exp1_30rr", "{tmp}/out.json", "--run", "1"], "run has no effect on files of this"),
-        (["{in}", "{tmp}/out.json", "--set", "seqs=3"], "--set: unknown server setting 'seqs'"),
-        (["{in}", "{tmp}/out.json", "--server-log", "{in}"], "not the log of a vLLM server's"),
-        (["{in}", "{tmp}/out.json", "--server-args=--max-num-seq 3"], "did you mean '--max-num-s"),
+        (["{in}", "{tmp}/out.txt"], "out.txt .. .json .. .json.gz"),
+        (["{in}", "{in}"], "input .. output"),
+        (["{in}", "{tmp}/none/out.json"], "out.json .. No such file"),
+        (["{tmp}/none.csv", "{tmp}/out.json"], "none.csv .. No such file"),
+        (["{in}"], "OUT"),
+        (["{in}", "{tmp}/out.json", "--run", "2"], "1 run .. request_rate 4.0 .. run 2"),
+        (["exp1_30rr", "{tmp}/out.json", "--run", "1"], "run"),
+        (["{in}", "{tmp}/out.json", "--set", "seqs=3"], "--set .. 'seqs'"),
+        (["{in}", "{tmp}/out.json", "--server-log", "{in}"], "vLLM"),
+        (
+            ["{in}", "{tmp}/out.json", "--server-args=--max-num-seq 3"],
+            "'--max-num-seq' .. '--max-num-seqs'",
+        ),
     ],
 )
 def test_errors_are_one_line(
@@ -78,7 +83,7 @@ def test_errors_are_one_line(
     before = MINIATURE.read_bytes()
     assert main(["convert", *words]) == 2
     error = capsys.readouterr().err
-    assert message in error
+    assert tells(error, message)
     assert error.count("\n") == 1
     assert MINIATURE.read_bytes() == before
     assert not list(tmp_path.iterdir())

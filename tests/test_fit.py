@@ -30,6 +30,8 @@ from pysimbind.results import SimResult
 from pysimbind.simulator import Simulator
 from pysimbind.workload import Workload
 
+from .facts import facts, tells
+
 ALIASED = ("schedule_time", "update_time", "queue_overhead")
 FAST = {
     "auto": 300,
@@ -151,7 +153,7 @@ def test_derivatives_are_counted(exp1: Experiment) -> None:
     assert counts["lbfgsb"] == 200
     assert 200 / 9 <= counts["lsq"] < 200 / 9 + 1  # one for each eight steps tried
     report = search(exp1, "lbfgsb", max_evals=20).report()
-    assert "20 evaluations (20 with derivatives) in" in report
+    assert tells(report, "20 evaluations .. 20 with derivatives")
 
 
 def test_a_composed_loss_is_what_a_fit_reports(exp1: Experiment, tmp_path: Path) -> None:
@@ -300,7 +302,7 @@ def test_the_aliases_are_held_at_the_baseline_by_default(
 ) -> None:
     assert quick.fixed == {"schedule_time": 544, "update_time": 80, "queue_overhead": 1000}
     assert {name: quick.params[name] for name in ALIASED} == quick.fixed
-    assert "undone by other parameters" in quick.fixed_why
+    assert tells(quick.fixed_why, "parameters")
 
 
 @pytest.mark.parametrize("alias", ALIASES)
@@ -393,30 +395,30 @@ def test_a_parameter_at_its_bound_is_marked(exp1: Experiment) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"method": "cmase"}, FitError, r"unknown method 'cmase'; did you mean 'cmaes'\?"),
-        ({"loss": "orignal"}, FitError, r"unknown loss 'orignal'; did you mean 'original'\?"),
-        ({"bounds": "orginal"}, FitError, r"unknown bounds 'orginal'; did you mean 'original'\?"),
-        ({"bounds": "no/such.json"}, ParameterError, r"no/such\.json: cannot be read"),
-        ({"bounds": {"intercpt": [0, 1]}}, ParameterError, "unknown parameter 'intercpt'"),
-        ({"bounds": {"intercept": [0]}}, ParameterError, "must be .lower, upper., got"),
-        ({"fixed": ["intercpt"]}, FitError, r"'intercpt' in fixed; did you mean 'intercept'\?"),
-        ({"fixed": {"intercept": math.nan}}, FitError, "'intercept' must be a finite number"),
-        ({"fixed": {"intercept": "1"}}, FitError, "'intercept' must be a finite number"),
-        ({"fixed": NAMES}, FitError, "no parameter is free"),
-        ({"max_evals": 0}, FitError, "max_evals must be an integer from 1"),
-        ({"max_evals": 1.5}, FitError, "max_evals must be an integer from 1"),
-        ({"max_evals": True}, FitError, "max_evals must be an integer from 1"),
-        ({"seed": -1}, FitError, "seed must be an integer from 0"),
-        ({"seed": 2**32}, FitError, "seed must be an integer from 0"),
-        ({"max_time_s": 0}, FitError, "max_time_s must be a number of seconds > 0"),
-        ({"max_time_s": math.inf}, FitError, "max_time_s must be a number of seconds > 0"),
-        ({"max_time_s": math.nan}, FitError, "max_time_s must be a number of seconds > 0"),
+        ({"method": "cmase"}, FitError, "'cmase' .. 'cmaes'"),
+        ({"loss": "orignal"}, FitError, "'orignal' .. 'original'"),
+        ({"bounds": "orginal"}, FitError, "'orginal' .. 'original'"),
+        ({"bounds": "no/such.json"}, ParameterError, "no/such.json"),
+        ({"bounds": {"intercpt": [0, 1]}}, ParameterError, "'intercpt' .. 'intercept'"),
+        ({"bounds": {"intercept": [0]}}, ParameterError, "lower, upper"),
+        ({"fixed": ["intercpt"]}, FitError, "'intercpt' .. 'intercept'"),
+        ({"fixed": {"intercept": math.nan}}, FitError, "'intercept'"),
+        ({"fixed": {"intercept": "1"}}, FitError, "'intercept'"),
+        ({"fixed": NAMES}, FitError, "no parameter"),
+        ({"max_evals": 0}, FitError, "max_evals"),
+        ({"max_evals": 1.5}, FitError, "max_evals"),
+        ({"max_evals": True}, FitError, "max_evals"),
+        ({"seed": -1}, FitError, "seed"),
+        ({"seed": 2**32}, FitError, "seed"),
+        ({"max_time_s": 0}, FitError, "max_time_s"),
+        ({"max_time_s": math.inf}, FitError, "max_time_s"),
+        ({"max_time_s": math.nan}, FitError, "max_time_s"),
     ],
 )
 def test_arguments_that_make_no_fit(
     exp1: Experiment, arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=message) as caught:
+    with pytest.raises(error, match=facts(message)) as caught:
         search(exp1, **arguments)
     assert "\n" not in str(caught.value)
 
@@ -424,13 +426,13 @@ def test_arguments_that_make_no_fit(
 @pytest.mark.parametrize(
     ("experiments", "error", "message"),
     [
-        ("exp1_30r", ExperimentError, "did you mean 'exp1_30rr'"),
-        ([], FitError, "no experiment is given"),
-        (3, FitError, "expected experiments, got int"),
+        ("exp1_30r", ExperimentError, "'exp1_30rr'"),
+        ([], FitError, "no experiment"),
+        (3, FitError, "int"),
     ],
 )
 def test_what_is_no_experiment(experiments: Any, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=facts(message)):
         search(experiments, max_evals=1)
 
 
@@ -443,13 +445,13 @@ def test_a_missing_library_names_the_extra(
     exp1: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "bayes_opt", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'pysimbind\[bayes\]'"):
+    with pytest.raises(MissingExtraError, match=facts("'pysimbind[bayes]'")):
         search(exp1, "bayes")
 
 
 def test_a_space_of_one_point_has_nothing_to_fit(exp1: Experiment) -> None:
     middle = (exp1.bounds["original"].lower + exp1.bounds["original"].upper) / 2
-    with pytest.raises(FitError, match="no parameter is free"):
+    with pytest.raises(FitError, match=facts("no parameter")):
         search(exp1, bounds=Space(middle, middle), max_evals=1)
 
 

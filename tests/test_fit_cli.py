@@ -20,6 +20,8 @@ from pysimbind.cli import main
 from pysimbind.fit import FitResult, FitStatus, fit
 from pysimbind.formats import load_experiment
 
+from .facts import tells
+
 ROOT = Path(__file__).parents[1]
 ENDLESS = ("--method", "cmaes", "--max-evals", "400000000")
 COMMAND = [sys.executable, "-m", "pysimbind.fit"]
@@ -37,7 +39,7 @@ def test_the_command_saves_what_fit_returns(tmp_path: Path) -> None:
     done = _run(*options, "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert FitResult.load(out) == fit("exp1_30rr", "cmaes", max_evals=200, seed=5)
-    assert "50 of 100 output lengths estimated, 79 prompt lengths unknown" in done.stdout
+    assert tells(done.stdout, "50 of 100 output .. 79 prompt")
     assert done.stdout.endswith(f"saved: {out}\n")
     assert "200/200" in done.stderr
 
@@ -126,7 +128,7 @@ def test_a_measurement_is_not_overwritten_by_its_fit(
     load_experiment("exp1_30rr").save(file)
     before = file.read_bytes()
     assert main(["fit", str(file), "--max-evals", "5", "--out", str(file)]) == 2
-    assert "already an input" in capsys.readouterr().err
+    assert tells(capsys.readouterr().err, "input")
     assert file.read_bytes() == before
 
 
@@ -145,34 +147,34 @@ def test_an_experiment_file_can_be_fitted(recorded: Path, tmp_path: Path) -> Non
 
 
 BAD = [
-    (["exp1_30r"], "unknown experiment 'exp1_30r'; did you mean 'exp1_30rr'?"),
-    (["no/such/file.json"], "no/such/file.json: cannot be read"),
-    (["{tmp}/corrupt.json"], "corrupt.json: line 2, column 1: not valid JSON"),
-    (["--method", "bayse"], "unknown method 'bayse'; did you mean 'bayes'?"),
-    (["--loss", "mse"], "unknown loss 'mse'"),
-    (["--loss", "relative,e2"], "unknown word 'e2'; did you mean 'e2e'?"),
-    (["--method", "lsqr"], "unknown method 'lsqr'; did you mean 'lsq'?"),
-    (["--bounds", "folow-up"], "unknown bounds 'folow-up'; did you mean 'follow-up'?"),
-    (["--bounds", "{tmp}/corrupt.json"], "corrupt.json: line 2, column 1: not valid JSON"),
-    (["--bounds", "{tmp}/short.json"], "bounds of 'intercept' must be [lower, upper], got [0]"),
-    (["--fixed", "intercpt"], "unknown parameter 'intercpt' in fixed; did you mean 'intercept'?"),
-    (["--fixed", "intercept=x"], "'x' is not a number"),
-    (["--fixed", "wibble"], "unknown parameter 'wibble' in fixed (known: sum_decode_tokens, "),
+    (["exp1_30r"], "'exp1_30r' .. 'exp1_30rr'"),
+    (["no/such/file.json"], "no/such/file.json"),
+    (["{tmp}/corrupt.json"], "corrupt.json .. line 2, column 1"),
+    (["--method", "bayse"], "'bayse' .. 'bayes'"),
+    (["--loss", "mse"], "loss .. 'mse'"),
+    (["--loss", "relative,e2"], "'e2' .. 'e2e'"),
+    (["--method", "lsqr"], "'lsqr' .. 'lsq'"),
+    (["--bounds", "folow-up"], "'folow-up' .. 'follow-up'"),
+    (["--bounds", "{tmp}/corrupt.json"], "corrupt.json .. line 2, column 1"),
+    (["--bounds", "{tmp}/short.json"], "'intercept' .. [lower, upper] .. [0]"),
+    (["--fixed", "intercpt"], "'intercpt' .. 'intercept'"),
+    (["--fixed", "intercept=x"], "'x' .. number"),
+    (["--fixed", "wibble"], "'wibble' .. sum_decode_tokens"),
     (
         ["--fixed", "none", "--fixed", "intercept"],
-        "--fixed none: holds nothing, so it stands alone",
+        "--fixed .. none",
     ),
-    (["--initial", "{tmp}/short.json"], "the initial guess: parameter 'sum_decode_tokens' and 17"),
-    (["--checkpoint", "{tmp}/r.json"], "r.json: already an input or another output"),
-    (["--weights", "1,2"], "2 weights for 1 run: give one for each"),
-    (["--max-evals", "0"], "max_evals must be an integer from 1"),
-    (["--max-evals", "many"], "invalid int value: 'many'"),
-    (["--max-time", "-1"], "max_time_s must be a number of seconds > 0"),
-    (["--semantics", "vllm-v2"], "semantics must be one of blis-2025-07, vllm-v1, vllm-v1-0.9.1"),
-    (["--semantics", "blis-2025-7"], "got 'blis-2025-7'; did you mean 'blis-2025-07'?"),
-    (["--seed", "-1"], "seed must be an integer from 0"),
-    (["--sed", "1"], "unrecognized arguments: --sed"),
-    (["--out"], "expected one argument"),
+    (["--initial", "{tmp}/short.json"], "initial .. 'sum_decode_tokens' .. 17"),
+    (["--checkpoint", "{tmp}/r.json"], "r.json .. output"),
+    (["--weights", "1,2"], "2 weights .. 1 run"),
+    (["--max-evals", "0"], "max_evals"),
+    (["--max-evals", "many"], "--max-evals .. 'many'"),
+    (["--max-time", "-1"], "max_time_s"),
+    (["--semantics", "vllm-v2"], "semantics .. blis-2025-07, vllm-v1, vllm-v1-0.9.1 .. 'vllm-v2'"),
+    (["--semantics", "blis-2025-7"], "'blis-2025-7' .. 'blis-2025-07'"),
+    (["--seed", "-1"], "seed"),
+    (["--sed", "1"], "--sed"),
+    (["--out"], "--out .. argument"),
 ]
 
 
@@ -189,7 +191,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert printed.out == ""
     assert printed.err.startswith("pysimbind: error: ")
     assert printed.err.count("\n") == 1
-    assert message in printed.err
+    assert tells(printed.err, message)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["corrupt.json", "short.json"]
 
 
@@ -212,7 +214,7 @@ def test_a_missing_library_is_exit_code_2(
 ) -> None:
     monkeypatch.setitem(sys.modules, "bayes_opt", None)
     assert main(["fit", "--method", "bayes"]) == 2
-    assert "pip install 'pysimbind[bayes]'" in capsys.readouterr().err
+    assert tells(capsys.readouterr().err, "'pysimbind[bayes]'")
 
 
 def test_a_fit_that_finds_nothing_is_exit_code_1(
@@ -224,7 +226,7 @@ def test_a_fit_that_finds_nothing_is_exit_code_1(
     assert (
         main(["fit", "--bounds", str(tmp_path / "box.json"), "--max-evals", "50", "--quiet"]) == 1
     )
-    assert "no candidate could be simulated to its end" in capsys.readouterr().out
+    assert tells(capsys.readouterr().out, "no candidate")
 
 
 def test_help_lists_what_there_is() -> None:
@@ -260,7 +262,7 @@ def test_ctrl_c_twice_saves_and_reports_the_best_so_far(tmp_path: Path) -> None:
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in stderr
-    assert "interrupted: this is the best so far" in stdout
+    assert tells(stdout, "interrupted")
     result = FitResult.load(out)
     assert result.status is FitStatus.INTERRUPTED
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
@@ -302,7 +304,7 @@ def test_a_reader_that_leaves_is_no_failure(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("redirection", "code", "complaint"),
     [
-        (">/dev/full", 2, "pysimbind: error: the report cannot be written"),
+        (">/dev/full", 2, "pysimbind: error: .. report"),
         (">&-", 0, ""),
         ("2>&-", 0, ""),
     ],
@@ -321,4 +323,4 @@ def test_streams_that_are_closed_or_full(redirection: str, code: int, complaint:
     )
     assert done.returncode == code
     assert "Traceback" not in done.stderr
-    assert complaint in done.stderr
+    assert tells(done.stderr, complaint) if complaint else done.stderr == ""

@@ -25,6 +25,8 @@ from pysimbind.cli import main
 from pysimbind.fit import METHODS, FitProgress, fit
 from tests.planted import MODEL, TRUTH, planted
 
+from .facts import facts, tells
+
 FEW_SEATS = ServerConfig(max_num_seqs=8)
 
 
@@ -51,7 +53,7 @@ def test_several_runs_share_parameters(runs: tuple[Experiment, ...], joint: FitR
     for run in runs:
         predicted = joint.predict(run)
         assert np.median(np.abs(predicted.e2e / run.e2e - 1)) < 0.02
-    with pytest.raises(FitError, match=r"different servers \('slow', 'busy'\): say which"):
+    with pytest.raises(FitError, match=facts("('slow', 'busy')")):
         joint.predict(runs[0].workload)
     assert joint.predict(runs[0].workload, FEW_SEATS).e2e.shape == (120,)
 
@@ -64,7 +66,7 @@ def test_weights_decide_between_runs(runs: tuple[Experiment, ...]) -> None:
     predicted, wanted = heavy.predict(runs[0]).e2e, alone.predict(runs[0]).e2e
     assert np.median(np.abs(predicted / wanted - 1)) < 0.01
     assert [run.weight for run in heavy.runs] == [1e9, 1.0]
-    with pytest.raises(FitError, match="1 weights for 2 runs"):
+    with pytest.raises(FitError, match=facts("1 .. 2 runs")):
         fit(runs, weights=[1.0])
 
 
@@ -75,7 +77,7 @@ def test_the_model_that_predicts_best_unless_something_is_known(
     assert fit("exp1_30rr", max_evals=1).model.name == "quadratic15"
     own = fit(runs[0], model="1,D,P,ctx", max_evals=30)
     assert list(own.params)[:4] == ["intercept", "sum_decode_tokens", "sum_prefill_tokens", "ctx"]
-    with pytest.raises(ParameterError, match="unknown term 'ctxt'"):
+    with pytest.raises(ParameterError, match=facts("'ctxt'")):
         fit(runs[0], model="1,D,ctxt")
 
 
@@ -134,21 +136,21 @@ def test_global_methods_take_bounds_without_end(
 @pytest.mark.parametrize(
     ("bounds", "message"),
     [
-        ("around:x", "needs a share > 0"),
-        ("around:0", "needs a share > 0"),
-        ("around:0.5", "there is nothing to be around"),
-        ("nonnegativ", r"unknown bounds 'nonnegativ'; did you mean 'nonnegative'\?"),
-        ("original", "unknown bounds 'original'"),
+        ("around:x", "share .. 0"),
+        ("around:0", "share .. 0"),
+        ("around:0.5", "around"),
+        ("nonnegativ", "'nonnegativ' .. 'nonnegative'"),
+        ("original", "'original'"),
     ],
 )
 def test_bounds_that_are_none(runs: tuple[Experiment, ...], bounds: str, message: str) -> None:
-    with pytest.raises(FitError, match=message):
+    with pytest.raises(FitError, match=facts(message)):
         fit(runs[0], model="small", bounds=bounds)
 
 
 def test_bounds_of_another_model(runs: tuple[Experiment, ...]) -> None:
     box = load_experiment("exp1_30rr").bounds["original"]
-    with pytest.raises(FitError, match="bounds are of model 'quadratic15', the fit is of 'small'"):
+    with pytest.raises(FitError, match=facts("'quadratic15' .. 'small'")):
         fit(runs[0], model="small", bounds=box)
 
 
@@ -164,7 +166,7 @@ def test_an_initial_guess_is_a_start(runs: tuple[Experiment, ...]) -> None:
         callback=lambda progress: seen.append(progress.x),
     )
     assert result.fixed["schedule_time"] == 7
-    assert any("from the initial guess" in note for note in result.notes)
+    assert any(tells(note, "initial") for note in result.notes)
     with pytest.raises(ParameterError, match="missing"):
         fit(runs[0], model="small", initial={"intercept": 1})
 
@@ -177,7 +179,7 @@ def test_the_ridge_pulls_later_terms_to_zero(runs: tuple[Experiment, ...]) -> No
     assert strong.params["out"] < 1e-2 * weak.params["out"]
     assert strong.params["intercept"] > 0.5 * TRUTH["intercept"]
     assert fit(runs[0], model="small", loss="original", max_evals=9).ridge == 0
-    with pytest.raises(FitError, match="ridge must be a number >= 0"):
+    with pytest.raises(FitError, match=facts("ridge")):
         fit(runs[0], ridge=-1)
 
 
@@ -198,18 +200,18 @@ def test_bad_data_is_masked_and_said(runs: tuple[Experiment, ...]) -> None:
     assert f"slow: {check_experiment(spoilt(runs[0])).findings[0]}" in result.report()
     assert "[5]; " in result.report()  # which request it is
     assert result.accuracy[0].accuracy.ttft.requests == 119
-    with pytest.raises(DataError, match="ttft_exceeds_e2e"):
+    with pytest.raises(DataError, match=facts("ttft_exceeds_e2e")):
         fit([spoilt(runs[0]), runs[1]], model="small", strict=True)
 
 
 def test_auto_says_what_it_did() -> None:
     """Least squares; CMA-ES too where the queue grows to the end, and never a worse loss."""
     calm = fit(planted(rate_rps=2), model="small")
-    assert "no CMA-ES: least squares converged, and no run is saturated" in calm.notes
+    assert tells(calm.notes, "CMA-ES .. least squares")
     swamped = planted("swamped", rate_rps=60, requests=300, config=ServerConfig(max_num_seqs=4))
     result = fit(swamped, model="small", max_evals=1500)
     note = result.notes[-1]
-    assert "the queue grows to the end of swamped" in note or result.nfev == 1500
+    assert tells(note, "swamped") or result.nfev == 1500
     assert result.fun <= fit(swamped, "lsq", model="small").fun
 
 
@@ -262,11 +264,11 @@ def test_the_command_takes_runs_and_the_rest(runs: tuple[Experiment, ...], tmp_p
     ("options", "message"),
     [
         (["--strict"], "ttft_exceeds_e2e"),
-        (["--weights", "1,x"], "'1,x' is not numbers, as in 1,2,1"),
-        (["--holdout", "runs:x"], "no run is named 'x'"),
-        (["--model", "smal"], "did you mean 'small'"),
-        (["--initial", "none.json"], "none.json: cannot be read"),
-        (["--resume", "none.json"], "none.json: cannot be read"),
+        (["--weights", "1,x"], "'1,x'"),
+        (["--holdout", "runs:x"], "'x'"),
+        (["--model", "smal"], "'small'"),
+        (["--initial", "none.json"], "none.json"),
+        (["--resume", "none.json"], "none.json"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -280,7 +282,7 @@ def test_mistakes_are_one_line(
     spoilt(runs[0]).save(file)
     assert main(["fit", str(file), "--model", "small", *options, "--max-evals", "9"]) == 2
     said = capsys.readouterr().err
-    assert message in said
+    assert tells(said, message)
     assert said.count("\n") == 1
 
 
@@ -306,7 +308,7 @@ def test_ctrl_c_ends_the_folds_too(runs: tuple[Experiment, ...], stop_at: int) -
 def test_a_held_out_run_is_no_reason_for_more_search(runs: tuple[Experiment, ...]) -> None:
     saturated = planted("saturated", rate_rps=100, requests=100)
     result = fit([runs[0], saturated], model="small", holdout="runs:saturated")
-    assert not any("saturated," in note or "queue grows" in note for note in result.notes)
+    assert not any("saturated," in note or tells(note, "queue") for note in result.notes)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -321,6 +323,6 @@ def test_what_a_callback_raises_gets_out(
             raise error("mine")
 
     saved = tmp_path / "checkpoint.json"
-    with pytest.raises(error, match="mine"):
+    with pytest.raises(error, match=facts("mine")):
         fit(runs[0], method, model="small", max_evals=200, callback=fail, checkpoint=saved)
     assert saved.exists()

@@ -12,6 +12,8 @@ from pysimbind.fit import FitResult, fit
 from pysimbind.fit.holdout import hold_out
 from tests.planted import planted
 
+from .facts import facts
+
 
 @pytest.fixture(scope="module")
 def runs() -> tuple[Experiment, ...]:
@@ -75,26 +77,26 @@ def test_folds_of_runs(runs: tuple[Experiment, ...]) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("runs:rnu1", r"no run is named 'rnu1'; did you mean 'run1'\?"),
-        (["run0", "run1", "run2", "run3"], "every run is held out"),
-        ("time", "a share of each run from 0 to 1"),
-        ("time:1", "a share of each run from 0 to 1"),
-        ("time:x", "a share of each run from 0 to 1"),
-        ("time:0.001", "has no measured request left to predict"),
-        ("alternate:1", "'1' must be an integer >= 2"),
-        ("kfold:1", "'1' must be an integer >= 2"),
-        ("alternat", r"unknown holdout 'alternat'; did you mean 'alternate'\?"),
+        ("runs:rnu1", "'rnu1' .. 'run1'"),
+        (["run0", "run1", "run2", "run3"], "every run"),
+        ("time", "0 .. 1"),
+        ("time:1", "0 .. 1"),
+        ("time:x", "0 .. 1"),
+        ("time:0.001", "no measured request"),
+        ("alternate:1", "'1' .. 2"),
+        ("kfold:1", "'1' .. 2"),
+        ("alternat", "'alternat' .. 'alternate'"),
     ],
 )
 def test_what_holds_nothing_out(
     runs: tuple[Experiment, ...], spec: str | list[str], message: str
 ) -> None:
-    with pytest.raises(FitError, match=message):
+    with pytest.raises(FitError, match=facts(message)):
         hold_out(runs, spec)
 
 
 def test_folds_need_several_runs(runs: tuple[Experiment, ...]) -> None:
-    with pytest.raises(FitError, match="folds are made of runs, and there is one"):
+    with pytest.raises(FitError, match=facts("folds .. one")):
         hold_out(runs[:1], "kfold")
 
 
@@ -140,7 +142,7 @@ def test_folds_in_a_fit(runs: tuple[Experiment, ...]) -> None:
     one = fit(runs[:3], model="small", holdout="runs:run1")
     assert folded.accuracy[5] == one.accuracy[-1]
     assert [run.role for run in folded.runs] == ["both"] * 3
-    with pytest.raises(FitError, match="a fit in folds has no checkpoint"):
+    with pytest.raises(FitError, match=facts("folds .. checkpoint")):
         fit(runs, model="small", holdout="kfold", checkpoint="nowhere.json")
 
 

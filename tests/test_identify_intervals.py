@@ -25,6 +25,7 @@ from pysimbind import (
 from pysimbind.identify import Prediction, block_bootstrap, identify, profile_likelihood
 from pysimbind.models import OVERHEADS, find_model
 
+from .facts import facts, tells
 from .test_identify import COLUMNS, MODEL, X, fitted, idle
 
 HELD = {"fixed": OVERHEADS}
@@ -191,7 +192,7 @@ def test_runs_can_be_blocks() -> None:
         assert block_bootstrap(objective, X, per_run=5, **HELD).blocks == 30
     with (
         Objective(runs[:3], MODEL, LOSS) as objective,
-        pytest.raises(FitError, match="3 blocks are too few"),
+        pytest.raises(FitError, match=facts("3 blocks")),
     ):
         block_bootstrap(objective, X, per_run=1, **HELD)
 
@@ -199,20 +200,20 @@ def test_runs_can_be_blocks() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"resamples": 0}, ParameterError, "resamples must be"),
-        ({"confidence": 1.0}, ParameterError, "confidence must be"),
-        ({"per_run": 101}, ParameterError, "per_run must be .* run 0 of 100"),
-        ({"ridge": [1.0]}, ParameterError, "ridge must be 7 finite numbers"),
+        ({"resamples": 0}, ParameterError, "resamples"),
+        ({"confidence": 1.0}, ParameterError, "confidence"),
+        ({"per_run": 101}, ParameterError, "per_run .. run 0 .. 100"),
+        ({"ridge": [1.0]}, ParameterError, "ridge .. 7"),
     ],
 )
 def test_bad_arguments_of_the_bootstrap(change: dict, error: type[Exception], words: str) -> None:
-    with Objective(idle(100, 1), MODEL) as objective, pytest.raises(error, match=words):
+    with Objective(idle(100, 1), MODEL) as objective, pytest.raises(error, match=facts(words)):
         block_bootstrap(objective, X, **HELD, **change)
 
 
 def test_a_loss_of_statistics_has_neither_resamples_nor_profiles() -> None:
     with Objective(idle(100, 1), MODEL, "relative,ttft.p99,e2e") as objective:
-        with pytest.raises(FitError, match=r"means or quantiles .* nothing to resample"):
+        with pytest.raises(FitError, match=facts("means or quantiles .. nothing")):
             block_bootstrap(objective, X, **HELD)
         with pytest.raises(FitError, match="means or quantiles"):
             profile_likelihood(objective, X, "intercept", **HELD)
@@ -246,7 +247,7 @@ def test_a_profile_is_open_where_the_loss_never_rises() -> None:
         bounded = profile_likelihood(objective, x, name, grid=grid, bounds=box, **HELD)
     assert flat.interval == (-np.inf, np.inf)
     assert flat.as_dict()["interval"] == [None, None]
-    assert "up to 6e-05 at least" in str(flat)
+    assert tells(str(flat), "6e-05")
     assert bounded.interval[0] == -np.inf
     assert 3e-5 < bounded.interval[1] < 3.5e-5
     assert (bounded.x[:, 3] >= 0).all()
@@ -273,24 +274,27 @@ def test_a_rough_loss_widens_the_interval_and_says_so() -> None:
     with Objective(busy, MODEL, LOSS) as objective:
         found = profile_likelihood(objective, x, "intercept", **HELD)
     assert found.roughness > 0
-    assert "most of that is the loss being rough" in str(found)
+    assert tells(found, "most of that .. loss")
     assert found.interval[0] < x[0] < found.interval[1]
 
 
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("schedule_time", {}, "'schedule_time' is held or at a bound"),
-        ("intercep", {}, "did you mean 'intercept'"),
+        ("schedule_time", {}, "'schedule_time'"),
+        ("intercep", {}, "'intercept'"),
         ("intercept", {"grid": [2, 1]}, "ascending"),
-        ("intercept", {"grid": [2.0, 3.0], "bounds": (X * 0, X * 0 + 1)}, "outside of its bounds"),
-        ("intercept", {"points": 1}, "points must be"),
-        ("intercept", {"refits": 0}, "refits >= 1"),
-        ("intercept", {"confidence": 0}, "confidence must be"),
+        ("intercept", {"grid": [2.0, 3.0], "bounds": (X * 0, X * 0 + 1)}, "bounds"),
+        ("intercept", {"points": 1}, "points"),
+        ("intercept", {"refits": 0}, "refits .. 1"),
+        ("intercept", {"confidence": 0}, "confidence"),
     ],
 )
 def test_bad_arguments_of_a_profile(name: str, change: dict, words: str) -> None:
-    with Objective(idle(100, 1), MODEL) as objective, pytest.raises(ParameterError, match=words):
+    with (
+        Objective(idle(100, 1), MODEL) as objective,
+        pytest.raises(ParameterError, match=facts(words)),
+    ):
         profile_likelihood(objective, X, name, **HELD, **change)
 
 

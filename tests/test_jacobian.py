@@ -20,6 +20,7 @@ from pysimbind import (
 )
 
 from .conftest import configs, workloads
+from .facts import facts
 
 BASELINE = load_experiment("exp1_30rr").baseline
 assert BASELINE is not None
@@ -188,7 +189,7 @@ def test_what_never_happened_has_no_derivative() -> None:
         ttft_jac, e2e_jac = simulator.run_jacobian(BASELINE, "exact")
         assert np.isnan(e2e_jac).any(axis=1).tolist() == [False, True]
         assert np.isnan(ttft_jac).all(axis=1).tolist() == [False, True]
-        with pytest.raises(InputError, match="did you mean 'exact'"):
+        with pytest.raises(InputError, match=facts("'exact'")):
             simulator.run_jacobian(BASELINE, kind="exct")
         with pytest.raises(InputError, match="intercept"):
             simulator.run_jacobian(np.where(np.array(NAMES) == "intercept", np.nan, 1.0))

@@ -24,6 +24,8 @@ from pysimbind import (
 )
 from pysimbind.errors import ParameterError
 
+from .facts import facts
+
 LISTS = ["quadratic15", "small", "extended", "D,P,ctx,out", "1,N,mixed,prompt"]
 
 
@@ -78,29 +80,27 @@ def test_places_and_units() -> None:
     model = find_model("D,out")
     assert [model.index(name) for name in model.names] == list(range(6))
     assert [model.unit(name) for name in model.names] == ["s", "s", "us", "us", "us", "us"]
-    with pytest.raises(
-        ParameterError, match="unknown parameter 'vlm_overhead'; did you mean 'vllm"
-    ):
+    with pytest.raises(ParameterError, match=facts("'vlm_overhead' .. 'vllm_overhead'")):
         model.unit("vlm_overhead")
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("extnded", "unknown model or term 'extnded'; did you mean 'extended'"),
-        ("intercept,ctxx", "unknown term 'ctxx'; did you mean 'ctx'"),
-        ("1,D,sum_decode_tokens", "term 'sum_decode_tokens' is given twice"),
-        ("1,,D", "unknown term ''"),
-        ("", "a model needs a term or more: one of quadratic15, small, extended, or a list"),
-        ([], "a model needs a term or more"),
-        (["1", 2], "unknown term 2"),
-        (15, "a preset's name or a list of terms, got int"),
+        ("extnded", "'extnded' .. 'extended'"),
+        ("intercept,ctxx", "'ctxx' .. 'ctx'"),
+        ("1,D,sum_decode_tokens", "'sum_decode_tokens' .. twice"),
+        ("1,,D", "term ''"),
+        ("", "quadratic15, small, extended"),
+        ([], "term"),
+        (["1", 2], "term 2"),
+        (15, "int"),
     ],
 )
 def test_bad_models(spec: object, message: str) -> None:
-    with pytest.raises(ParameterError, match=message):
+    with pytest.raises(ParameterError, match=facts(message)):
         find_model(spec)  # type: ignore[arg-type]
-    with pytest.raises(ParameterError, match=message):
+    with pytest.raises(ParameterError, match=facts(message)):
         Simulator(model=spec)  # type: ignore[arg-type]
 
 
@@ -266,9 +266,9 @@ def test_models_travel(spec: str) -> None:
         np.testing.assert_array_equal(
             simulator.run_batch([x.vector] * 3).e2e, [simulator.run(x).e2e] * 3
         )
-        with pytest.raises(ParameterError, match="expected those of"):
+        with pytest.raises(ParameterError, match=facts(f"ctx .. {simulator.model.name}")):
             simulator.run(Parameters.from_vector(np.ones(5), "ctx"))
-        with pytest.raises(ParameterError, match="shape"):
+        with pytest.raises(ParameterError, match=facts("shape")):
             simulator.run(np.ones(3))
 
 

@@ -14,6 +14,8 @@ import pytest
 from pysimbind import HandleError, LibraryError, NativeError, Simulator, load_experiment
 from pysimbind import _native as native
 
+from .facts import facts
+
 BASELINE = load_experiment("exp1_30rr").baseline
 
 
@@ -174,7 +176,7 @@ def test_spawned_processes_work() -> None:
 def test_missing_and_broken_libraries(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line that says what to run."""
     monkeypatch.setattr(native, "_LIBRARY", tmp_path / "absent.so")
-    with pytest.raises(LibraryError, match="is missing: run `pip install"):
+    with pytest.raises(LibraryError, match=facts("missing .. pip install")):
         native._Library()
     broken = tmp_path / "broken.so"
     broken.write_bytes(b"not a library")
@@ -186,5 +188,5 @@ def test_missing_and_broken_libraries(tmp_path, monkeypatch: pytest.MonkeyPatch)
 def test_another_abi_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A library left over from another version says so."""
     monkeypatch.setattr(native, "ABI_VERSION", 999)
-    with pytest.raises(LibraryError, match=r"ABI version \d+, not 999"):
+    with pytest.raises(LibraryError, match=facts("ABI version .. 999")):
         native._Library()

@@ -19,6 +19,8 @@ import setuptools
 
 import build
 
+from .facts import tells
+
 LICENCES = ("LICENSE", "NOTICE")
 GUIDES = ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "SECURITY.md")
 SHIPPED = (
@@ -139,5 +141,5 @@ def test_editable_install_points_at_the_source_tree(checkout: Path) -> None:
 def test_pip_shows_the_line_and_no_traceback(checkout: Path) -> None:
     done = python(*PIP_WHEEL, cwd=checkout, CC="nocc")
     assert done.returncode == 1
-    assert "pysimbind: error: CC names a C compiler that is not there: nocc" in done.stdout
+    assert tells(done.stdout, "pysimbind: error: .. CC .. nocc")
     assert "Traceback" not in done.stdout

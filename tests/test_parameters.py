@@ -30,6 +30,8 @@ from pysimbind.parameters import (
     unit,
 )
 
+from .facts import facts
+
 C = np.arange(15) / 1000.0
 O = np.array([544.0, 80.0, 1000.0, 6000.0])  # noqa: E741  the overheads, beside C
 BOX = Space(np.zeros(19), np.arange(1.0, 20.0))
@@ -57,7 +59,7 @@ def test_names_spell_their_products() -> None:
 def test_units() -> None:
     assert {unit(name) for name in COEFFICIENTS} == {"s"}
     assert {unit(name) for name in OVERHEADS} == {"us"}
-    with pytest.raises(ParameterError, match="did you mean 'intercept'"):
+    with pytest.raises(ParameterError, match=facts("'intercept'")):
         unit("intercpt")
 
 
@@ -99,13 +101,13 @@ def test_parameters_of_another_model() -> None:
         assert pickle.loads(pickle.dumps(each)) == each
         assert eval(repr(each), {"Parameters": Parameters}) == each
     assert as_overheads(p).tolist() == [4, 5, 6, 7]
-    with pytest.raises(ParameterError, match="of the model small, expected those of quadratic15"):
+    with pytest.raises(ParameterError, match=facts("small .. quadratic15")):
         Parameters.of(p)
-    with pytest.raises(ParameterError, match="of the model small, expected those of quadratic15"):
+    with pytest.raises(ParameterError, match=facts("small .. quadratic15")):
         as_coeffs(p)
-    with pytest.raises(ParameterError, match=r"shape \(8,\), got \(19,\)"):
+    with pytest.raises(ParameterError, match=facts("(8,) .. (19,)")):
         Parameters.from_vector(np.zeros(19), "small")
-    with pytest.raises(ParameterError, match="unknown parameter 'num_prefills'"):
+    with pytest.raises(ParameterError, match=facts("'num_prefills'")):
         p["num_prefills"]
 
 
@@ -123,9 +125,9 @@ def test_boxes_of_another_model(tmp_path: Path) -> None:
     path = tmp_path / "bounds.json"
     path.write_text(json.dumps(box.as_dict()))
     assert Space.load(path, "ctx") == box
-    with pytest.raises(ParameterError, match="5 values along the last axis"):
+    with pytest.raises(ParameterError, match=facts("5")):
         box.contains(np.zeros(19))
-    with pytest.raises(ParameterError, match="unknown parameter 'ctx'"):
+    with pytest.raises(ParameterError, match=facts("'ctx'")):
         Space.load(path)
 
 
@@ -159,37 +161,37 @@ def test_arrays_become_contiguous_floats() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (C[:14], r"coefficients must have shape \(15,\), got \(14,\)"),
-        (np.zeros((1, 15)), r"got \(1, 15\)"),
-        (3.0, r"got \(\)"),
-        ([1.0, [2.0]], "one array of numbers"),
-        (["a"] * 15, "must be numbers"),
-        ([True] * 15, "must be numbers"),
-        (C + 1j, "must be numbers"),
-        (None, "must be numbers"),
-        (np.where(np.arange(15) == 3, np.nan, C), "coefficient 'num_prefills' is nan"),
-        (np.where(np.arange(15) == 14, np.inf, C), "coefficient 'intercept' is inf"),
-        ({"intercept": 1.0}, "coefficient 'sum_decode_tokens' and 13 more missing"),
-        (dict.fromkeys(COEFFICIENTS[:-1], 0.0), "coefficient 'intercept' missing"),
+        (C[:14], "coefficients .. (15,) .. (14,)"),
+        (np.zeros((1, 15)), "(1, 15)"),
+        (3.0, "()"),
+        ([1.0, [2.0]], "array"),
+        (["a"] * 15, "numbers"),
+        ([True] * 15, "numbers"),
+        (C + 1j, "numbers"),
+        (None, "numbers"),
+        (np.where(np.arange(15) == 3, np.nan, C), "'num_prefills' .. nan"),
+        (np.where(np.arange(15) == 14, np.inf, C), "'intercept' .. inf"),
+        ({"intercept": 1.0}, "'sum_decode_tokens' .. 13"),
+        (dict.fromkeys(COEFFICIENTS[:-1], 0.0), "'intercept' .. missing"),
         (
             {**dict.fromkeys(COEFFICIENTS, 0.0), "num_prefils": 0.0},
-            "unknown coefficient 'num_prefils'; did you mean 'num_prefills'",
+            "'num_prefils' .. 'num_prefills'",
         ),
-        (dict.fromkeys(NAMES, 0.0), "unknown coefficient 'schedule_time'"),
+        (dict.fromkeys(NAMES, 0.0), "'schedule_time'"),
     ],
 )
 def test_bad_coefficients(values: object, message: str) -> None:
-    with pytest.raises(ParameterError, match=message) as caught:
+    with pytest.raises(ParameterError, match=facts(message)) as caught:
         as_coeffs(values)
     assert "\n" not in str(caught.value)
 
 
 def test_bad_parameters_name_the_parameter() -> None:
-    with pytest.raises(ParameterError, match="overhead 'queue_overhead' is -inf"):
+    with pytest.raises(ParameterError, match=facts("'queue_overhead' .. -inf")):
         Parameters(C, [1, 2, -np.inf, 3])
-    with pytest.raises(ParameterError, match="parameter 'vllm_overhead' is nan"):
+    with pytest.raises(ParameterError, match=facts("'vllm_overhead' .. nan")):
         Parameters.from_vector([*C, 1, 2, 3, np.nan])
-    with pytest.raises(ParameterError, match="unknown parameter 'shedule_time'; did you mean"):
+    with pytest.raises(ParameterError, match=facts("'shedule_time' .. 'schedule_time'")):
         Parameters(C, O)["shedule_time"]
 
 
@@ -276,19 +278,19 @@ def test_at_bound() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"intercept": [2, 1]}, "bounds of 'intercept': lower 2 is above upper 1"),
-        ({"intercept": [0, float("-inf")]}, "upper bound of 'intercept' is -inf"),
-        ({"intercept": [float("inf"), None]}, "lower bound of 'intercept' is inf"),
-        ({"intercept": [float("nan"), 0]}, "lower bound of 'intercept' is nan"),
-        ({"intercept": 5}, r"bounds of 'intercept' must be \[lower, upper\], got 5"),
-        ({"intercept": [1, 2, 3]}, r"must be \[lower, upper\]"),
-        ({"intercept": "12"}, r"must be \[lower, upper\]"),
-        ({"intercept": ["a", "b"]}, "a bound of 'intercept' must be a number, got 'a'"),
-        ({"intrcept": [0, 1]}, "unknown parameter 'intrcept'; did you mean 'intercept'"),
+        ({"intercept": [2, 1]}, "'intercept' .. 2 .. 1"),
+        ({"intercept": [0, float("-inf")]}, "upper .. 'intercept' .. -inf"),
+        ({"intercept": [float("inf"), None]}, "lower .. 'intercept' .. inf"),
+        ({"intercept": [float("nan"), 0]}, "lower .. 'intercept' .. nan"),
+        ({"intercept": 5}, "'intercept' .. [lower, upper] .. 5"),
+        ({"intercept": [1, 2, 3]}, "[lower, upper]"),
+        ({"intercept": "12"}, "[lower, upper]"),
+        ({"intercept": ["a", "b"]}, "'intercept' .. 'a'"),
+        ({"intrcept": [0, 1]}, "'intrcept' .. 'intercept'"),
     ],
 )
 def test_bad_bounds(change: dict[str, object], message: str) -> None:
-    with pytest.raises(ParameterError, match=message):
+    with pytest.raises(ParameterError, match=facts(message)):
         Space.from_mapping({**BOX.as_dict(), **change})
 
 
@@ -306,16 +308,16 @@ def test_a_side_without_a_bound() -> None:
     x[i] = -1e9
     assert "intercept" not in box.at_bound(x)
     for call in (box.to_unit, box.from_unit):
-        with pytest.raises(ParameterError, match="'intercept' has no bound on some side"):
+        with pytest.raises(ParameterError, match=facts("'intercept'")):
             call(x)
 
 
 def test_bounds_need_every_name() -> None:
-    with pytest.raises(ParameterError, match="parameter 'sum_prefill_tokens' and 17 more missing"):
+    with pytest.raises(ParameterError, match=facts("'sum_prefill_tokens' .. 17")):
         Space.from_mapping({"sum_decode_tokens": [0, 1]})
-    with pytest.raises(ParameterError, match="got list"):
+    with pytest.raises(ParameterError, match=facts("list")):
         Space.from_mapping([])  # type: ignore[arg-type]
-    with pytest.raises(ParameterError, match="19 values along the last axis"):
+    with pytest.raises(ParameterError, match=facts("19")):
         BOX.contains(np.zeros(15))
 
 
@@ -324,12 +326,12 @@ def test_load_bounds(tmp_path: Path) -> None:
     path.write_text(json.dumps(BOX.as_dict()))
     assert Space.load(path) == BOX
     path.write_text('{"intercept": [0, 1],\n "update_time": [0 1]}')
-    with pytest.raises(ParameterError, match=r"bounds\.json: line 2, column 20: not valid JSON"):
+    with pytest.raises(ParameterError, match=facts("bounds.json .. line 2 .. column 20 .. JSON")):
         Space.load(path)
     path.write_text('{"intercept": [0, 1]}')
-    with pytest.raises(ParameterError, match=r"bounds\.json: parameter 'sum_decode_tokens'"):
+    with pytest.raises(ParameterError, match=facts("bounds.json .. 'sum_decode_tokens'")):
         Space.load(path)
-    with pytest.raises(ParameterError, match=r"none\.json: cannot be read: No such file"):
+    with pytest.raises(ParameterError, match=facts("none.json .. No such file")):
         Space.load(tmp_path / "none.json")
 
 

@@ -12,6 +12,8 @@ from pysimbind.config import SEMANTICS
 from pysimbind.replicas import replicate
 from tests.planted import MODEL, TRUTH, planted
 
+from .facts import facts
+
 TWO = Workload([0.0, 0.5], [4, 4], [2, 2])
 
 
@@ -84,15 +86,15 @@ def test_they_are_simulated_as_if_opened_with_them(
 @pytest.mark.parametrize(
     ("arrival_s", "what"),
     [
-        ([0.0, 1.0, 2.0], r"arrival_s must be seconds of shape \(2, 2\)"),
-        ([[0.0, 1.0]] * 3, r"arrival_s must be seconds of shape \(2, 2\)"),
-        ("x", r"arrival_s must be seconds of shape \(2, 2\)"),
-        ([0.0, np.nan], "request 1: arrival of NaN s"),
-        ([[0.0, 1.0], [1e10, 0.0]], r"request 0: arrival of 1e\+10 s"),
+        ([0.0, 1.0, 2.0], "arrival_s .. (2, 2)"),
+        ([[0.0, 1.0]] * 3, "arrival_s .. (2, 2)"),
+        ("x", "arrival_s .. (2, 2)"),
+        ([0.0, np.nan], "request 1 .. NaN"),
+        ([[0.0, 1.0], [1e10, 0.0]], "request 0 .. 1e+10"),
     ],
 )
 def test_bad_arrivals(arrival_s: object, what: str) -> None:
-    with Simulator(TWO) as simulator, pytest.raises(InputError, match=what):
+    with Simulator(TWO) as simulator, pytest.raises(InputError, match=facts(what)):
         simulator.run_batch([one_second(simulator)] * 2, arrival_s=arrival_s)  # type: ignore[arg-type]
 
 
@@ -149,5 +151,5 @@ def test_all_semantics_have_replicas(semantics: str) -> None:
 
 @pytest.mark.parametrize("replicas", [0, -1, 1.5, True, "6"])
 def test_bad_numbers_of_replicas(replicas: object) -> None:
-    with Simulator(TWO) as simulator, pytest.raises(InputError, match="replicas must be"):
+    with Simulator(TWO) as simulator, pytest.raises(InputError, match=facts("replicas")):
         replicate(simulator, one_second(simulator), replicas)  # type: ignore[arg-type]

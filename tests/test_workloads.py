@@ -32,6 +32,8 @@ from pysimbind.workloads import (
     lengths,
 )
 
+from .facts import facts
+
 SEED = np.random.SeedSequence(5)
 PARAMS = dict.fromkeys(NAMES, 0.0) | {"intercept": 0.01, "vllm_overhead": 2000.0}
 
@@ -128,60 +130,60 @@ def test_words_in_any_order_and_spacing() -> None:
 
 
 BAD_LENGTHS = [
-    ("gama:mean=3,cv=1", r"lengths 'gama:mean=3,cv=1': unknown kind 'gama'; did you mean 'gamma'"),
-    ("gamma:mean=3,cvv=1", "unknown key 'cvv'; did you mean 'cv'"),
-    ("gamma:mean=3,mean=4,cv=1", "mean is given twice"),
-    ("uniform:3,low=4", "low is given twice, with its key and without"),
-    ("gamma:mean=3", "cv missing"),
-    ("gamma:3,1", "3 is a value without a key"),
-    ("uniform:3,4,5", "5 is a value without a key"),
-    ("gamma:mean=x,cv=1", "'mean=x': a number is needed, got 'x'"),
-    ("gamma:mean=0,cv=1", "mean must be a number > 0"),
-    ("gamma:mean=inf,cv=1", "mean must be finite"),
-    ("gamma:mean=3,cv=1e-9", "cv must be from 0.001 to 1000"),
-    ("gamma:mean=3,cv=1,min=9,max=5", r"max \(5\) is below min \(9\)"),
-    ("gamma:mean=3,cv=1,min=0", "min must be an integer >= 1"),
-    ("uniform:4,3", r"high \(3\) is below low \(4\)"),
-    ("uniform:1.5,3", "low must be an integer"),
-    ("lognormal:cv=1", "give mean or median, got neither"),
-    ("lognormal:mean=3,median=2,cv=1", "give mean or median, got both"),
-    ("lognormal:mean=3", "give cv or sigma, got neither"),
-    ("lognormal:mean=3,cv=1,sigma=1", "give cv or sigma, got both"),
-    ("lognormal:mean=3,cv=1e300", "cv must be from 0.001 to 1000"),
-    ("lognormal:mean=3,sigma=1e9", "median must be a number > 0"),
-    ("empirical:", "give values"),
-    ("empirical:1,file=x.json", "give values"),
-    ("empirical:1,0", "value 1 must be an integer >= 1"),
-    ("empirical:file=no.json", "no.json: cannot be read"),
-    ("", "unknown kind ''"),
-    ("-3", "unknown kind '-3'"),
-    (0, "lengths must be an integer >= 1"),
-    (2.5, "lengths must be an integer"),
-    (True, "lengths must be an integer"),
-    (None, "lengths must be an integer"),
+    ("gama:mean=3,cv=1", "lengths .. 'gama:mean=3,cv=1' .. 'gama' .. 'gamma'"),
+    ("gamma:mean=3,cvv=1", "'cvv' .. 'cv'"),
+    ("gamma:mean=3,mean=4,cv=1", "mean .. twice"),
+    ("uniform:3,low=4", "low .. twice"),
+    ("gamma:mean=3", "cv .. missing"),
+    ("gamma:3,1", "3 .. key"),
+    ("uniform:3,4,5", "5 .. key"),
+    ("gamma:mean=x,cv=1", "'mean=x' .. number .. 'x'"),
+    ("gamma:mean=0,cv=1", "mean .. number .. 0"),
+    ("gamma:mean=inf,cv=1", "mean .. finite"),
+    ("gamma:mean=3,cv=1e-9", "cv .. 0.001 .. 1000"),
+    ("gamma:mean=3,cv=1,min=9,max=5", "max (5) .. min (9)"),
+    ("gamma:mean=3,cv=1,min=0", "min .. integer .. 1"),
+    ("uniform:4,3", "high (3) .. low (4)"),
+    ("uniform:1.5,3", "low .. integer"),
+    ("lognormal:cv=1", "mean .. median .. neither"),
+    ("lognormal:mean=3,median=2,cv=1", "mean .. median .. both"),
+    ("lognormal:mean=3", "cv .. sigma .. neither"),
+    ("lognormal:mean=3,cv=1,sigma=1", "cv .. sigma .. both"),
+    ("lognormal:mean=3,cv=1e300", "cv .. 0.001 .. 1000"),
+    ("lognormal:mean=3,sigma=1e9", "median .. number .. 0"),
+    ("empirical:", "values"),
+    ("empirical:1,file=x.json", "values"),
+    ("empirical:1,0", "value 1 .. integer .. 1"),
+    ("empirical:file=no.json", "no.json"),
+    ("", "kind ''"),
+    ("-3", "'-3'"),
+    (0, "lengths .. integer .. 1"),
+    (2.5, "lengths .. integer"),
+    (True, "lengths .. integer"),
+    (None, "lengths .. integer"),
 ]
 
 
 @pytest.mark.parametrize(("value", "message"), BAD_LENGTHS)
 def test_bad_lengths(value: Any, message: str) -> None:
-    with pytest.raises(WorkloadError, match=message):
+    with pytest.raises(WorkloadError, match=facts(message)):
         as_lengths(value)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{}", "must be a JSON list of"),
-        ("[1, -2]", "(value|time) 1 must be"),
-        ('["1"]', "(value|time) 0 must be"),
-        ("[", "line 1, column 2: not valid JSON"),
+        ("{}", "list"),
+        ("[1, -2]", "1"),
+        ('["1"]', "0"),
+        ("[", "line 1 .. column 2 .. JSON"),
     ],
 )
 @pytest.mark.parametrize(("what", "make"), [("empirical", as_lengths), ("replayed", as_arrivals)])
 def test_bad_files(tmp_path: Path, content: str, message: str, what: str, make: Any) -> None:
     file = tmp_path / "f.json"
     file.write_text(content)
-    with pytest.raises(WorkloadError, match=f"{what}:file=.*f.json: {message}"):
+    with pytest.raises(WorkloadError, match=facts(f"{what}:file= .. f.json: .. {message}")):
         make(f"{what}:file={file}")
 
 
@@ -215,9 +217,9 @@ def test_replayed_from_the_first_and_faster(tmp_path: Path) -> None:
     file.write_text("[100.0, 100.5, 103]")
     assert as_arrivals(f"replayed:file={file}").times(3, SEED).tolist() == [0, 0.5, 3]
     assert as_arrivals(f"replayed:file={file},speed=2").times(2, SEED).tolist() == [0, 0.25]
-    with pytest.raises(WorkloadError, match="3 recorded arrivals for 4 requests"):
+    with pytest.raises(WorkloadError, match=facts("3 .. 4 requests")):
         as_arrivals(f"replayed:file={file}").times(4, SEED)
-    with pytest.raises(WorkloadError, match=r"time 1 \(1.0 s\) is before time 0 \(2.0 s\)"):
+    with pytest.raises(WorkloadError, match=facts("time 1 .. (1.0 s) .. time 0 .. (2.0 s)")):
         arrivals.Replayed((2, 1))
 
 
@@ -234,23 +236,23 @@ def test_the_original_experiment_number_for_number() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("gama:rate=3", "unknown kind 'gama'; did you mean 'gamma'"),
-        ("gamma", "rate missing"),
-        ("gamma:rate=0", "rate must be a number > 0"),
-        ("gamma:rate=1,burstiness=0", "burstiness must be a number > 0"),
-        ("constant:rate=-1", "rate must be a number > 0"),
-        ("at-once:3", r"3 is a value without a key \(it takes none\)"),
-        ("bursts:size=0,period_s=1", "size must be an integer >= 1"),
-        ("bursts:size=2,period_s=inf", "period_s must be finite"),
-        ("replayed:speed=2", "file missing"),
-        ("vllm-bench:rate=0", "request_rate must be a number > 0"),
-        ("vllm-bench-2025:rate=1,burstiness=inf", "burstiness must be finite"),
-        ("original:rate=1,seed=-1", "seed must be an integer >= 0"),
-        (8, "arrivals must be a text or Arrivals, got int"),
+        ("gama:rate=3", "'gama' .. 'gamma'"),
+        ("gamma", "rate .. missing"),
+        ("gamma:rate=0", "rate .. 0"),
+        ("gamma:rate=1,burstiness=0", "burstiness .. 0"),
+        ("constant:rate=-1", "rate .. 0"),
+        ("at-once:3", "3"),
+        ("bursts:size=0,period_s=1", "size .. 1"),
+        ("bursts:size=2,period_s=inf", "period_s .. finite"),
+        ("replayed:speed=2", "file .. missing"),
+        ("vllm-bench:rate=0", "request_rate .. 0"),
+        ("vllm-bench-2025:rate=1,burstiness=inf", "burstiness .. finite"),
+        ("original:rate=1,seed=-1", "seed .. 0"),
+        (8, "Arrivals .. int"),
     ],
 )
 def test_bad_arrivals(value: Any, message: str) -> None:
-    with pytest.raises(WorkloadError, match=message):
+    with pytest.raises(WorkloadError, match=facts(message)):
         as_arrivals(value)
 
 
@@ -418,29 +420,29 @@ NEED = "think_s=3,ttft_s=1,tpot_s=1"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_requests": 0}, "num_requests must be an integer >= 1"),
-        ({"seed": -1}, "seed must be an integer >= 0"),
-        ({"seed": 1.0}, "seed must be an integer"),
-        ({"input_tokens": "x"}, "input_tokens 'x': unknown kind"),
-        ({"output_tokens": 0}, "output_tokens must be an integer >= 1"),
-        ({"max_concurrency": 0}, "max_concurrency is 0"),
-        ({"arrivals": "original:rate=2", "seed": 2**32}, "seed must be an integer >= 0 and < 4294"),
-        ({"prefix": 3}, "prefix must be a text or an object of pysimbind.workloads, got int"),
-        ({"prefix": "num_prefixes=3"}, "prefix 'num_prefixes=3': prefix_len missing"),
-        ({"prefix": "num_prefixes=0,prefix_len=3"}, "num_prefixes must be an integer >= 1"),
-        ({"prefix": "3,prefix_len=0"}, "prefix_len must be an integer >= 1"),
-        ({"prefix": "3,3,skew=-1"}, "skew must be a finite number >= 0"),
-        ({"sessions": 4}, "sessions must be a text or an object"),
-        ({"sessions": "turns=4"}, "sessions 'turns=4': think_s, ttft_s, tpot_s missing"),
-        ({"sessions": f"turns=0,{NEED}"}, "unknown kind '0'|turns.*must be an integer >= 1"),
-        ({"sessions": f"turns=unform(1,2),{NEED}"}, "turns 'unform.1,2.': unknown kind 'unform'"),
-        ({"sessions": f"turns=2,{NEED},think_cv=1e9"}, "think_cv must be 0 or from"),
-        ({"sessions": "turns=2,think_s=inf,ttft_s=1,tpot_s=1"}, "think_s must be a finite number"),
-        ({"sessions": f"turns=2,{NEED},max_model_len=0"}, "max_model_len must be an integer >= 1"),
+        ({"num_requests": 0}, "num_requests .. 1"),
+        ({"seed": -1}, "seed .. 0"),
+        ({"seed": 1.0}, "seed"),
+        ({"input_tokens": "x"}, "input_tokens .. 'x'"),
+        ({"output_tokens": 0}, "output_tokens .. 1"),
+        ({"max_concurrency": 0}, "max_concurrency .. 0"),
+        ({"arrivals": "original:rate=2", "seed": 2**32}, "seed .. 4294967296"),
+        ({"prefix": 3}, "prefix .. pysimbind.workloads .. int"),
+        ({"prefix": "num_prefixes=3"}, "'num_prefixes=3' .. prefix_len"),
+        ({"prefix": "num_prefixes=0,prefix_len=3"}, "num_prefixes .. 1"),
+        ({"prefix": "3,prefix_len=0"}, "prefix_len .. 1"),
+        ({"prefix": "3,3,skew=-1"}, "skew .. 0"),
+        ({"sessions": 4}, "sessions"),
+        ({"sessions": "turns=4"}, "'turns=4' .. think_s, ttft_s, tpot_s"),
+        ({"sessions": f"turns=0,{NEED}"}, "turns .. 1"),
+        ({"sessions": f"turns=unform(1,2),{NEED}"}, "turns .. 'unform(1,2)' .. 'unform'"),
+        ({"sessions": f"turns=2,{NEED},think_cv=1e9"}, "think_cv .. 0"),
+        ({"sessions": "turns=2,think_s=inf,ttft_s=1,tpot_s=1"}, "think_s .. finite"),
+        ({"sessions": f"turns=2,{NEED},max_model_len=0"}, "max_model_len .. 1"),
     ],
 )
 def test_bad_workloads(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(WorkloadError, match=message):
+    with pytest.raises(WorkloadError, match=facts(message)):
         generate(**({"num_requests": 5, "input_tokens": 3, "output_tokens": 3} | change))
 
 
