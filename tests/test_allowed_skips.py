@@ -62,6 +62,7 @@ def run(folder: Path, *options: str, ci: str = "") -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.slow
 def test_expected_skips_pass(session: Path) -> None:
     code, output = run(session, "--no-unexpected-skips")
     assert code == 0, output
@@ -78,6 +79,7 @@ def test_an_unexpected_skip_fails_the_session_and_is_named(session: Path) -> Non
     assert run(session)[0] == 0
 
 
+@pytest.mark.slow
 def test_so_does_a_file_that_is_skipped(session: Path) -> None:
     (session / "test_odd.py").write_text(ODD_FILE)
     code, output = run(session, "--no-unexpected-skips")
@@ -85,6 +87,7 @@ def test_so_does_a_file_that_is_skipped(session: Path) -> None:
     assert "test_odd.py: could not import 'a_module_that_nobody_has'" in output
 
 
+@pytest.mark.slow
 def test_workers_report_to_their_controller(session: Path) -> None:
     (session / "test_it.py").write_text(TESTS + ODD_TEST)
     code, output = run(session, "--no-unexpected-skips", "-n", "2")

@@ -227,6 +227,7 @@ def test_memory_is_measured() -> None:
     assert 52 * 200_000 < memory.bytes_beside_inputs(200_000) < 1_000_000_000
 
 
+@pytest.mark.slow
 def test_benchmarks_run(root: Path) -> None:
     """The quicker ones, as a user starts them: they pass, and the table names them."""
     quick = "test_speed and not 10000 and not in_go or jacobian or ten_times and exp1 or starved"

@@ -20,9 +20,8 @@ from pysimbind.config import ServerConfig
 from pysimbind.errors import ConfigError, MissingExtraError
 from pysimbind.vllm.flags import SWITCHES
 
-from .recorded import flags_of_vllm
-
 from .facts import facts, tells
+from .recorded import flags_of_vllm
 
 ORIGINAL = """
 # Generated test configurations

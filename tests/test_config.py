@@ -13,6 +13,7 @@ import pytest
 from pysimbind.config import DEFAULT_SEMANTICS, FIELDS, FLAGS, SEMANTICS, ServerConfig
 from pysimbind.errors import ConfigError
 
+from .facts import facts, tells
 from .recorded import flags_of_vllm
 
 DEFAULTS = {

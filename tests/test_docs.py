@@ -301,9 +301,11 @@ def check_pytest(arguments: list[str], folder: Path) -> None:
     if not arguments:
         return
     modules = [{"benchmarks": "benchmarks/test_speed.py"}.get(word, word) for word in arguments]
-    if not any((ROOT / word).exists() for word in modules):
+    if arguments == ["-m", "slow"]:
+        modules.append("tests/test_packaging.py")
+    elif not any((ROOT / word).exists() for word in modules):
         modules.append(COLLECTED)
-    collect = ["--collect-only", "-q", "-p", "no:cacheprovider"]
+    collect = ["--collect-only", "-q", "-n", "0", "-p", "no:cacheprovider"]
     assert "::" in run([sys.executable, "-m", "pytest", *modules, *collect], ROOT)
 
 

@@ -35,6 +35,7 @@ def with_fault(
     return arrays, values
 
 
+@pytest.mark.slow
 def test_the_smallest_case_with_a_fault_is_printed() -> None:
     """One request of 7 prompt tokens, of random workloads of up to 30."""
 

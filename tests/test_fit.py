@@ -63,7 +63,10 @@ def quick(exp1: Experiment) -> FitResult:
 # --- how good ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["cmaes", "de", *LOCAL])
+SLOW = pytest.param("nelder-mead", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("method", ["cmaes", "de", "lsq", "lbfgsb", SLOW])
 def test_the_default_run_beats_the_bar(exp1: Experiment, method: str) -> None:
     result = search(exp1, method)
     assert result.success

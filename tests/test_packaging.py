@@ -62,6 +62,7 @@ def abi_version(library: Path) -> int:
     return int(python("-c", script, cwd=library.parent).stdout)
 
 
+@pytest.mark.slow
 def test_a_change_of_the_header_reaches_the_library(checkout: Path) -> None:
     # Go's build cache does not see headers outside of the module by itself.
     header = checkout / "pysimbind" / "_cdef.h"
@@ -137,6 +138,7 @@ def test_editable_install_points_at_the_source_tree(checkout: Path) -> None:
     assert python("build.py", cwd=checkout).stdout == f"{LIBRARY} is up to date\n"
 
 
+@pytest.mark.slow
 @needs_setuptools
 def test_pip_shows_the_line_and_no_traceback(checkout: Path) -> None:
     done = python(*PIP_WHEEL, cwd=checkout, CC="nocc")

@@ -38,6 +38,7 @@ def test_a_source_folder_is_compared(source: Path, capsys: pytest.CaptureFixture
     ]
 
 
+@pytest.mark.slow
 def test_what_is_written_anew_is_the_same(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
