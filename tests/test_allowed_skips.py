@@ -69,6 +69,7 @@ def test_expected_skips_pass(session: Path) -> None:
     assert "unexpected" not in output
 
 
+@pytest.mark.slow
 def test_an_unexpected_skip_fails_the_session_and_is_named(session: Path) -> None:
     (session / "test_it.py").write_text(TESTS + ODD_TEST)
     code, output = run(session, "--no-unexpected-skips")

@@ -348,6 +348,7 @@ def test_no_server_at_the_base_url(bench: Bench, capsys: pytest.CaptureFixture[s
 # --- being ended ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("wrong", "waits_for"), [("never-healthy", "engine"), ("bench-hangs", "bench")]

@@ -108,7 +108,11 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
         exec(compile(block, str(page), "exec"), namespace)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=name)
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(e, marks=[pytest.mark.slow] * (e.name in LIBRARIES)) for e in EXAMPLES],
+    ids=name,
+)
 def test_examples_run(example: Path, tmp_path: Path) -> None:
     if example.name.startswith("plot_"):
         pytest.importorskip("matplotlib", reason="the picture needs the extra 'plot'")
@@ -191,7 +195,15 @@ def shell_commands() -> list[str]:
     return sorted({part.strip() for line in lines if line for part in line.split("&&")})
 
 
-@pytest.mark.parametrize("command", shell_commands())
+def collects(command: str) -> bool:
+    """Tell whether the check of a command starts pytest."""
+    return command.startswith("python -m pytest ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(c, marks=[pytest.mark.slow] * collects(c)) for c in shell_commands()],
+)
 def test_shell_commands_are_valid(command: str, tmp_path: Path) -> None:
     words = shlex.split(command)
     for start, check in CHECKS.items():

@@ -15,6 +15,7 @@ import pytest
 
 from pysimbind import FitResult
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "tutorial.md"
 

@@ -87,6 +87,7 @@ def elsewhere(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", [mypy, pyright])
 def test_right_calls_pass(elsewhere: Path, check: object) -> None:
     assert callable(check)
@@ -94,6 +95,7 @@ def test_right_calls_pass(elsewhere: Path, check: object) -> None:
     assert check(elsewhere / "user.py") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", [mypy, pyright])
 def test_wrong_calls_do_not(elsewhere: Path, check: object) -> None:
     assert callable(check)
