@@ -362,8 +362,8 @@ def test_one_free_parameter_is_enough(exp1: Experiment, method: str) -> None:
 # --- where it searches ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("bounds", ["original", pytest.param("follow-up", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", sorted(FAST))
-@pytest.mark.parametrize("bounds", ["original", "follow-up"])
 def test_the_result_lies_in_the_box(exp1: Experiment, method: str, bounds: str) -> None:
     result = search(exp1, method, bounds=bounds, fixed=(), max_evals=FAST[method])
     assert result.bounds == exp1.bounds[bounds]

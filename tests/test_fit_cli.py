@@ -58,6 +58,7 @@ def test_a_terminal_without_unicode_gets_the_report_too() -> None:
     assert done.stdout.isascii()
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes(tmp_path: Path) -> None:
     texts = []
     for name in ("a.json", "b.json"):

@@ -118,6 +118,7 @@ def test_kinds_of_bounds(runs: tuple[Experiment, ...]) -> None:
     assert some.at_bound["vllm_overhead"] == "upper"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "bounds"),
     [

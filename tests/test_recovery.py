@@ -119,7 +119,9 @@ def e2e_errors(result: FitResult, truth: Experiment) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("noise", [False, True], ids=["exact", "noisy"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "closed loop")) for n in CASES]
+)
 @pytest.mark.parametrize("model", PLANTED)
 def test_predictions_come_back(model: str, name: str, noise: bool) -> None:
     case = CASES[name]
