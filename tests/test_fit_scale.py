@@ -18,6 +18,8 @@ from benchmarks.workloads import noisy_run
 from pysimbind.fit import fit
 from pysimbind.formats import load_experiment
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("model", ["quadratic15", "small", "extended"])
 def test_the_default_fit_of_3000_requests_is_quick(model: str) -> None:

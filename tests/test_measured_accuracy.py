@@ -14,6 +14,8 @@ from benchmarks.accuracy import CASES, GROUPS, MODELS, PAGE, load_run, score, st
 from benchmarks.pages import replace_table
 from benchmarks.scores import Case, Score, missed, tables
 
+pytestmark = pytest.mark.slow
+
 GOOD = Score(e2e_mape=1.4, e2e_mean=-0.9, ttft_mape=6.0, ttft_floor=6.0, ttft_mean=-2.9, cpu_s=0.1)
 BAD = Score(e2e_mape=1.6, e2e_mean=1.1, ttft_mape=8.0, ttft_floor=6.0, ttft_mean=3.1, cpu_s=0.3)
 
