@@ -53,7 +53,8 @@ def run(folder: Path, *options: str, ci: str = "") -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
         cwd=folder,
-        env=os.environ | {"CI": ci, "PYTEST_ADDOPTS": ""},
+        # hypothesis takes longer to import than all else here
+        env=os.environ | {"CI": ci, "PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -62,14 +63,12 @@ def run(folder: Path, *options: str, ci: str = "") -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-@pytest.mark.slow
 def test_expected_skips_pass(session: Path) -> None:
     code, output = run(session, "--no-unexpected-skips")
     assert code == 0, output
     assert "unexpected" not in output
 
 
-@pytest.mark.slow
 def test_an_unexpected_skip_fails_the_session_and_is_named(session: Path) -> None:
     (session / "test_it.py").write_text(TESTS + ODD_TEST)
     code, output = run(session, "--no-unexpected-skips")
@@ -80,7 +79,6 @@ def test_an_unexpected_skip_fails_the_session_and_is_named(session: Path) -> Non
     assert run(session)[0] == 0
 
 
-@pytest.mark.slow
 def test_so_does_a_file_that_is_skipped(session: Path) -> None:
     (session / "test_odd.py").write_text(ODD_FILE)
     code, output = run(session, "--no-unexpected-skips")
@@ -91,6 +89,6 @@ def test_so_does_a_file_that_is_skipped(session: Path) -> None:
 @pytest.mark.slow
 def test_workers_report_to_their_controller(session: Path) -> None:
     (session / "test_it.py").write_text(TESTS + ODD_TEST)
-    code, output = run(session, "--no-unexpected-skips", "-n", "2")
+    code, output = run(session, "--no-unexpected-skips", "-p", "xdist", "-n", "2")
     assert code == 1, output
     assert output.count("test_it.py::test_of_a_pastime: no time for it") == 1

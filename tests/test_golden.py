@@ -112,14 +112,17 @@ def assert_as_expected(result: SimResult, expected: dict[str, Any]) -> None:
 
 def schedule(trace: StepTrace, asynchronous: bool) -> list[dict[str, Any]]:
     """The trace as the vectors write it: what a step did not do is left out."""
+    hits: dict[int, list[tuple[int, int]]] = {}
+    for i, request, _, hit in trace.entries.tolist():
+        if hit:
+            hits.setdefault(i, []).append((request, hit))
     steps = []
     for i in range(len(trace)):
-        cached = [(int(r), int(hit)) for s, r, _, hit in trace.entries if s == i and hit]
         step = {
             "t": float(trace.start_s[i]),
             "scheduled_at": float(trace.composed_s[i]) if asynchronous else None,
             "sched": sorted(trace.scheduled(i)),
-            "cached": sorted(cached),
+            "cached": sorted(hits.get(i, [])),
             "preempted": sorted(trace.preempted(i)),
         }
         steps.append({name: value for name, value in step.items() if value not in (None, [])})
