@@ -75,8 +75,8 @@ def test_help_lists_the_commands() -> None:
             ", ".join(COMMANDS),
         ),
         (["--"], "see pysimbind --help"),
-        (["--verson"], "unrecognized arguments: --verson; did you mean '--version'? (see"),
-        (["simulte"], "unknown command 'simulte'; did you mean 'simulate'?"),
+        (["--verson"], "--verson .. '--version'"),
+        (["simulte"], "'simulte' .. 'simulate'"),
         (
             ["qqq"],
             f"'qqq' .. {', '.join(COMMANDS)}",
@@ -352,11 +352,11 @@ def test_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 # --- what goes wrong -----------------------------------------------------------------------------
 
 BAD = [
-    (["exp1_30r"], "unknown experiment 'exp1_30r'; did you mean 'exp1_30rr'?"),
-    (["no/such/file.json"], "no/such/file.json: cannot be read"),
+    (["exp1_30r"], "'exp1_30r' .. 'exp1_30rr'"),
+    (["no/such/file.json"], "no/such/file.json"),
     (["{tmp}/corrupt.json"], "corrupt.json .. line 2, column 1"),
-    (["vllm-cpu-sync-r3"], "has no baseline parameters: give --params FILE, or --fit FILE"),
-    (["--semantics", "vllm-1"], "got 'vllm-1'; did you mean 'vllm-v1'?"),
+    (["vllm-cpu-sync-r3"], "baseline .. --params FILE .. --fit FILE"),
+    (["--semantics", "vllm-1"], "'vllm-1' .. 'vllm-v1'"),
     (["--params", "{tmp}/no.json"], "no.json"),
     (["--params", "{tmp}/corrupt.json"], "corrupt.json .. line 2, column 1"),
     (["--params", "{tmp}/list.json"], "list.json .. JSON object"),

