@@ -237,7 +237,7 @@ def test_what_a_killed_collect_left_is_cleared(bench: Bench) -> None:
     ("wrong", "message", "options"),
     [
         ("dies-at-start", "exit code 1 .. 'ValueError: no such model'", ()),
-        ("never-healthy", "2 s", ("--startup-timeout", "2")),
+        pytest.param("never-healthy", "2 s", ("--startup-timeout", "2"), marks=pytest.mark.slow),
         ("dies-in-bench", "exit code 3 .. 'MemoryError: out of KV blocks", ()),
         ("bench-exits-1", "exit code 1 .. 'ValueError: the dataset is", ()),
         ("bench-hangs", "0.5 s", ("--run-timeout", "0.5")),

@@ -63,10 +63,10 @@ def quick(exp1: Experiment) -> FitResult:
 # --- how good ------------------------------------------------------------------------------------
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("lbfgsb", "nelder-mead")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("cmaes", "lbfgsb", "nelder-mead")]
 
 
-@pytest.mark.parametrize("method", ["cmaes", "de", "lsq", *SLOW])
+@pytest.mark.parametrize("method", ["de", "lsq", *SLOW])
 def test_the_default_run_beats_the_bar(exp1: Experiment, method: str) -> None:
     result = search(exp1, method)
     assert result.success
@@ -98,6 +98,7 @@ def truth(workload: Workload, config: ServerConfig) -> SimResult:
         return simulator.run(PLANTED)
 
 
+@pytest.mark.slow
 def test_planted_parameters_predict_again(exp1: Experiment) -> None:
     planted = truth(exp1.workload, exp1.config)
     result = search(dataclasses.replace(exp1, ttft=planted.ttft, e2e=planted.e2e))

@@ -33,6 +33,7 @@ def _run(*args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command_saves_what_fit_returns(tmp_path: Path) -> None:
     out = tmp_path / "r.json"
     options = ["--method", "cmaes", "--max-evals", "200", "--seed", "5"]

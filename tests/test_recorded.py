@@ -25,6 +25,7 @@ def source(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_source_folder_is_compared(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert recorded.main([str(source), "--check"]) == 0
     (source / "exp1_30rr" / "bounds.json").write_text("{}")
